@@ -1,0 +1,1 @@
+//! The boot loader contract: GRUB configuration, boot state, kernel command line.

@@ -1,0 +1,1 @@
+//! Writes the root image: EROFS, deterministic, parallel, streaming.

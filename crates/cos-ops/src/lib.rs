@@ -1,0 +1,1 @@
+//! Plan, execute, report: what the verbs do.

@@ -1,0 +1,1 @@
+//! System calls: loop, device-mapper, mounts, external tools; the only unsafe code.
