@@ -1,0 +1,195 @@
+//! `cos build disk`: a disk that boots by BIOS and by UEFI.
+
+use super::payload::{BuildRequest, Payload, PlacedFile, create, step};
+use super::plan::{DiskDescription, DiskPlan};
+use super::sizes::{ContentSizes, MIB, Role, SizeRequest};
+use crate::OpsError;
+use cos_boot::{DISK_LOADER_DIRECTORY, DiskLoader};
+use cos_disk::ext4::{self, Ext4Content, Ext4Entry, Ext4Options, Ext4Tools};
+use cos_disk::fat::{self, FatContent, FatEntry, FatOptions};
+use cos_disk::format::{DiskFormat, convert};
+use cos_disk::grub_bios::{self, GrubImages};
+use cos_disk::place::Placement;
+use cos_disk::{DiskError, Source, gpt};
+use cos_events::Monitor;
+use cos_store::{Action, Snapshot};
+use fs_err::File;
+use serde::Serialize;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Largest cloud-config file taken, bytes.
+const MAX_CLOUD_CONFIG: u64 = 1 << 20;
+/// COS_PERSISTENT is made small and grows to whole disks: its journal is sized for that.
+const PERSISTENT_JOURNAL: u64 = 32 * MIB;
+/// Seconds the boot menu waits.
+const MENU_TIMEOUT: u32 = 2;
+
+/// What disk to build.
+#[derive(Debug, Clone)]
+pub struct DiskRequest {
+    /// What from, and where to.
+    pub build: BuildRequest,
+    /// Format of the result.
+    pub format: DiskFormat,
+    /// Sizes the user wants.
+    pub sizes: SizeRequest,
+    /// Cloud-config files for COS_OEM.
+    pub cloud_configs: Vec<PathBuf>,
+    /// Where to look for programs; by default where root's login does.
+    pub search_path: Option<OsString>,
+}
+
+/// A planned or written disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskResult {
+    /// Where it is; absent when it was only planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// The snapshot on it.
+    pub snapshot: Snapshot,
+    /// Its partitions.
+    pub disk: DiskDescription,
+    /// The partitions, for people.
+    #[serde(skip)]
+    pub table: String,
+}
+
+/// Reads the image and says what the disk would be.
+pub fn plan_disk(request: &DiskRequest, monitor: &dyn Monitor) -> Result<DiskResult, OpsError> {
+    let (payload, _, plan) = prepare(request, monitor)?;
+    Ok(result(None, &payload, &plan))
+}
+
+/// Builds the disk.
+pub fn build_disk(request: &DiskRequest, monitor: &dyn Monitor) -> Result<DiskResult, OpsError> {
+    let path = &request.build.output;
+    let medium = |source| OpsError::Medium { path: path.clone(), source };
+    let tools = Ext4Tools::find(request.search_path.as_deref()).map_err(medium)?;
+    let output = Placement::create(path).map_err(medium)?;
+    let (payload, oem, plan) = prepare(request, monitor)?;
+    if request.format == DiskFormat::Raw {
+        write_disk(output.file(), &payload, oem, &plan, &tools, path, monitor)?;
+    } else {
+        let raw = create(&payload.directory.path().join("disk.raw"))?;
+        write_disk(&raw, &payload, oem, &plan, &tools, path, monitor)?;
+        step(monitor, "convert the disk", || {
+            convert(&raw, request.format, &output).map_err(medium)
+        })?;
+    }
+    step(monitor, "flush the disk", || output.finish().map_err(medium))?;
+    Ok(result(Some(path.clone()), &payload, &plan))
+}
+
+fn result(path: Option<PathBuf>, payload: &Payload, plan: &DiskPlan) -> DiskResult {
+    DiskResult {
+        path,
+        snapshot: payload.snapshot.clone(),
+        disk: plan.describe(),
+        table: plan.to_string(),
+    }
+}
+
+fn prepare(
+    request: &DiskRequest,
+    monitor: &dyn Monitor,
+) -> Result<(Payload, Vec<PlacedFile>, DiskPlan), OpsError> {
+    let oem = read_cloud_configs(&request.cloud_configs)?;
+    let payload = Payload::build(&request.build, Action::BuildDisk, monitor)?;
+    let sizes = |files: &[PlacedFile]| files.iter().map(|file| file.size).collect();
+    let content =
+        ContentSizes { snapshot: payload.sizes(), loader: sizes(&payload.efi), oem: sizes(&oem) };
+    let plan = DiskPlan::new(&request.sizes, &payload.identity, &content)?;
+    Ok((payload, oem, plan))
+}
+
+/// Cloud-config may hold secrets: its files keep their order by a number in front of their name.
+fn read_cloud_configs(paths: &[PathBuf]) -> Result<Vec<PlacedFile>, OpsError> {
+    let mut files = Vec::new();
+    for (index, path) in paths.iter().enumerate() {
+        let failed = |source| OpsError::CloudConfig { path: path.clone(), source };
+        if fs_err::metadata(path).map_err(failed)?.len() > MAX_CLOUD_CONFIG {
+            let source = std::io::Error::other("larger than 1 MiB");
+            return Err(failed(source));
+        }
+        let bytes = fs_err::read(path).map_err(failed)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        files.push(PlacedFile::bytes(format!("{:02}_{name}", 90 + index), bytes));
+    }
+    Ok(files)
+}
+
+fn write_disk(
+    file: &File,
+    payload: &Payload,
+    oem: Vec<PlacedFile>,
+    plan: &DiskPlan,
+    tools: &Ext4Tools,
+    path: &std::path::Path,
+    monitor: &dyn Monitor,
+) -> Result<(), OpsError> {
+    let medium = |source| OpsError::Medium { path: path.to_path_buf(), source };
+    let layout = &plan.layout;
+    let set_length = || file.file().set_len(layout.total_bytes);
+    set_length().map_err(|source| OpsError::Extract { what: "disk", source })?;
+    step(monitor, "write the partition table", || {
+        gpt::write_table(file, layout.total_bytes, plan.disk_uuid, &layout.partitions).map_err(medium)
+    })?;
+    step(monitor, "write the boot loader", || write_loader(file, payload, plan).map_err(medium))?;
+    let snapshot: Vec<Ext4Entry> = payload.files.iter().cloned().map(|file| entry(file, 0o644)).collect();
+    let oem: Vec<Ext4Entry> = oem.into_iter().map(|file| entry(file, 0o600)).collect();
+    for (role, entries) in [
+        (Role::Oem, oem.as_slice()),
+        (Role::Recovery, &snapshot),
+        (Role::State, &snapshot),
+        (Role::Persistent, &[]),
+    ] {
+        let label = role.label().unwrap_or_default();
+        step(monitor, &format!("write {label}"), || {
+            let partition = plan.partition(role);
+            let uuid = payload.identity.uuid(&format!("{} file system", role.name()));
+            let mut options = Ext4Options::new(label, uuid, payload.time);
+            options.journal = (role == Role::Persistent && partition.bytes() >= 256 * MIB)
+                .then_some(PERSISTENT_JOURNAL);
+            let (offset, size) = (partition.offset(), partition.bytes());
+            ext4::format(tools, file, offset, size, &options, entries).map_err(medium)
+        })?;
+    }
+    Ok(())
+}
+
+fn entry(file: PlacedFile, mode: u16) -> Ext4Entry {
+    Ext4Entry { path: file.path, mode, content: Ext4Content::File(file.source) }
+}
+
+fn write_loader(file: &File, payload: &Payload, plan: &DiskPlan) -> Result<(), DiskError> {
+    if let Some(bios) = &payload.bios {
+        let images = GrubImages { boot: &bios.boot_sector, core: &bios.core };
+        grub_bios::install(file, plan.partition(Role::Bios), images)?;
+    }
+    let configuration = DiskLoader {
+        title: payload.title.clone(),
+        state_number: Role::State.number(),
+        state_partuuid: plan.partition(Role::State).unique_guid.to_string(),
+        recovery_number: Role::Recovery.number(),
+        recovery_partuuid: plan.partition(Role::Recovery).unique_guid.to_string(),
+        timeout: MENU_TIMEOUT,
+    };
+    let mut entries: Vec<FatEntry> = payload.efi.iter().map(fat_entry).collect();
+    entries.push(FatEntry {
+        path: format!("{DISK_LOADER_DIRECTORY}/grub.cfg"),
+        content: FatContent::File(Source::Bytes(configuration.render().into_bytes())),
+    });
+    let efi = plan.partition(Role::Efi);
+    let options = FatOptions {
+        label: Role::Efi.label().unwrap_or_default().to_owned(),
+        volume_id: payload.identity.number("efi file system"),
+        time: payload.time,
+    };
+    fat::format(file, efi.offset(), efi.bytes(), &options, &entries)
+}
+
+pub(crate) fn fat_entry(file: &PlacedFile) -> FatEntry {
+    FatEntry { path: file.path.clone(), content: FatContent::File(file.source.clone()) }
+}

@@ -1,0 +1,242 @@
+//! What every medium carries: one snapshot's files, and the boot loader's.
+
+use crate::OpsError;
+use crate::identity::Identity;
+use crate::root::boot_files::BootFiles;
+use crate::root::convert::{ImageRequest, Loaded, load};
+use cos_boot::{BootState, KernelArguments, snapshot_fragment, vendor_redirect};
+use cos_disk::Source;
+use cos_events::{Monitor, Task};
+use cos_store::{
+    Action, BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE, Snapshot, SnapshotId,
+};
+use cos_tree::{Content, ContentStore as _};
+use cos_verity::Verity;
+use fs_err::File;
+use sha2::{Digest as _, Sha256};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// What to build from, for every kind of medium.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// The image.
+    pub image: ImageRequest,
+    /// Kernel arguments behind those of the image.
+    pub kernel_arguments: String,
+    /// Where to keep temporary data; by default beside the result.
+    pub temp_dir: Option<PathBuf>,
+    /// Where the result goes.
+    pub output: PathBuf,
+}
+
+impl BuildRequest {
+    /// Makes a directory for temporary data, gone when dropped.
+    pub(crate) fn make_temp_dir(&self) -> Result<TempDir, OpsError> {
+        let parent = match (&self.temp_dir, self.output.parent()) {
+            (Some(directory), _) => directory.as_path(),
+            (None, Some(parent)) if !parent.as_os_str().is_empty() => parent,
+            (None, _) => Path::new("."),
+        };
+        let made = tempfile::Builder::new().prefix(".cos-build-").tempdir_in(parent);
+        made.map_err(|source| OpsError::TempDir { directory: parent.to_path_buf(), source })
+    }
+}
+
+/// A file with its place.
+#[derive(Debug, Clone)]
+pub(crate) struct PlacedFile {
+    /// Path on the medium, without leading slash.
+    pub(crate) path: String,
+    /// Its bytes.
+    pub(crate) source: Source,
+    /// How many bytes.
+    pub(crate) size: u64,
+}
+
+impl PlacedFile {
+    pub(crate) fn bytes(path: String, bytes: Vec<u8>) -> Self {
+        Self { path, size: bytes.len() as u64, source: Source::Bytes(bytes) }
+    }
+}
+
+/// One snapshot and its boot loader, ready to be put onto a medium.
+pub(crate) struct Payload {
+    /// What it is.
+    pub(crate) snapshot: Snapshot,
+    /// Name of the operating system.
+    pub(crate) title: String,
+    /// Seconds since 1970 for everything that needs a time.
+    pub(crate) time: i64,
+    /// `root.img`, `vmlinuz`, `initrd`, `boot.cfg`, `snapshot.yaml` and `boot.env`, with their paths.
+    pub(crate) files: Vec<PlacedFile>,
+    /// Boot loader programs for UEFI, with their paths on the EFI system partition.
+    pub(crate) efi: Vec<PlacedFile>,
+    /// Boot loader images for a BIOS.
+    pub(crate) bios: Option<BiosImages>,
+    /// Source of identities.
+    pub(crate) identity: Identity,
+    /// Holds the large files until the medium is written.
+    pub(crate) directory: TempDir,
+}
+
+/// GRUB's images for a BIOS.
+pub(crate) struct BiosImages {
+    pub(crate) boot_sector: Vec<u8>,
+    pub(crate) hybrid_boot_sector: Vec<u8>,
+    pub(crate) core: Vec<u8>,
+    pub(crate) eltorito: Vec<u8>,
+}
+
+impl Payload {
+    /// Reads the image and makes its root image, in a temporary directory.
+    pub(crate) fn build(
+        request: &BuildRequest,
+        action: Action,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, OpsError> {
+        let more = KernelArguments::new(&request.kernel_arguments)?;
+        let directory = request.make_temp_dir()?;
+        let mut loaded = load(&request.image, directory.path(), monitor)?;
+        let boot = loaded.boot_files()?;
+        let choice = request.image.compression;
+        loaded.fit_kernel(choice, boot.kernel_version(), directory.path(), monitor)?;
+        // Re-reading finds the contents where fit_kernel may have moved them.
+        let boot = loaded.boot_files()?;
+        let efi = efi_files(&loaded, &boot)?;
+        let bios = bios_images(&loaded, &boot)?;
+        let kernel = extract(&loaded, "kernel", boot.kernel, &directory.path().join(KERNEL))?;
+        let initrd = extract(&loaded, "initrd", boot.initrd, &directory.path().join(INITRD))?;
+        let root_path = directory.path().join(ROOT_IMAGE);
+        let root = create(&root_path)?;
+        let verity = loaded.write_root(&root, None, monitor)?;
+
+        let arguments = boot.arguments.and(&more)?;
+        let id = SnapshotId::derive(&verity.root_hash, &kernel, &initrd, arguments.as_str());
+        let time = request.image.time.or(loaded.created()).unwrap_or(0);
+        let snapshot = describe(request, &loaded, &id, &verity, &arguments, time, action);
+        let mut files = vec![
+            host_file(&id, ROOT_IMAGE, root_path)?,
+            host_file(&id, KERNEL, directory.path().join(KERNEL))?,
+            host_file(&id, INITRD, directory.path().join(INITRD))?,
+        ];
+        let fragment = snapshot_fragment(&verity.root_hash, &arguments);
+        files.push(PlacedFile::bytes(place(&id, BOOT_CONFIG), fragment.into_bytes()));
+        files.push(PlacedFile::bytes(place(&id, METADATA), snapshot.to_yaml()?.into_bytes()));
+        let state = BootState { active: id.clone(), passive: Vec::new() };
+        let state = state.to_bytes().map_err(OpsError::BootState)?;
+        files.push(PlacedFile::bytes(cos_boot::BOOT_ENVIRONMENT.to_owned(), state));
+        let identity = Identity::from_parts(&[id.as_str().as_bytes(), &time.to_le_bytes()]);
+        Ok(Self { snapshot, title: boot.title, time, files, efi, bios, identity, directory })
+    }
+
+    /// Sizes of the snapshot's files, bytes.
+    pub(crate) fn sizes(&self) -> Vec<u64> {
+        self.files.iter().map(|file| file.size).collect()
+    }
+}
+
+fn describe(
+    request: &BuildRequest,
+    loaded: &Loaded,
+    id: &SnapshotId,
+    verity: &Verity,
+    arguments: &KernelArguments,
+    time: i64,
+    action: Action,
+) -> Snapshot {
+    Snapshot {
+        version: Snapshot::VERSION,
+        id: id.to_string(),
+        source: request.image.source.to_string(),
+        digest: loaded.image.digest.as_ref().map(ToString::to_string),
+        format: cos_erofs::FORMAT.to_owned(),
+        root_hash: verity.root_hash.to_string(),
+        size: verity.total_size,
+        date: time,
+        action,
+        kernel_arguments: arguments.to_string(),
+        labels: loaded.labels(),
+    }
+}
+
+fn place(id: &SnapshotId, name: &str) -> String {
+    format!("{}/{name}", id.directory())
+}
+
+fn host_file(id: &SnapshotId, name: &str, path: PathBuf) -> Result<PlacedFile, OpsError> {
+    let size = fs_err::metadata(&path).map_err(OpsError::Inspect)?.len();
+    Ok(PlacedFile { path: place(id, name), source: Source::Host(path), size })
+}
+
+fn efi_files(loaded: &Loaded, boot: &BootFiles) -> Result<Vec<PlacedFile>, OpsError> {
+    let Some(efi) = &boot.manifest.efi else { return Ok(Vec::new()) };
+    let mut files = Vec::new();
+    for file in &efi.files {
+        let bytes =
+            BootFiles::loader_file(&loaded.image.tree, &loaded.spool, "EFI loader", &file.from)?;
+        files.push(PlacedFile::bytes(file.to.clone(), bytes));
+    }
+    if let Some(vendor) = &efi.vendor_directory {
+        let path = format!("{vendor}/grub.cfg");
+        files.push(PlacedFile::bytes(path, vendor_redirect().into_bytes()));
+    }
+    Ok(files)
+}
+
+fn bios_images(loaded: &Loaded, boot: &BootFiles) -> Result<Option<BiosImages>, OpsError> {
+    let Some(bios) = &boot.manifest.bios else { return Ok(None) };
+    let read = |path: &str| {
+        BootFiles::loader_file(&loaded.image.tree, &loaded.spool, "BIOS loader", path)
+    };
+    Ok(Some(BiosImages {
+        boot_sector: read(&bios.boot_sector)?,
+        hybrid_boot_sector: read(&bios.hybrid_boot_sector)?,
+        core: read(&bios.core)?,
+        eltorito: read(&bios.eltorito)?,
+    }))
+}
+
+pub(crate) fn create(path: &Path) -> Result<File, OpsError> {
+    let mut options = fs_err::OpenOptions::new();
+    let opened = options.read(true).write(true).create_new(true).open(path);
+    opened.map_err(|source| OpsError::Extract { what: "root image", source })
+}
+
+/// Copies a file out of the spool and returns its SHA-256.
+fn extract(
+    loaded: &Loaded,
+    what: &'static str,
+    content: Content,
+    path: &Path,
+) -> Result<[u8; 32], OpsError> {
+    let copy = || -> io::Result<[u8; 32]> {
+        let mut reader = loaded.spool.open(content)?;
+        let mut file = File::create(path)?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let read = reader.read(&mut buffer)?;
+            if read == 0 {
+                return Ok(hasher.finalize().into());
+            }
+            hasher.update(&buffer[..read]);
+            file.write_all(&buffer[..read])?;
+        }
+    };
+    copy().map_err(|source| OpsError::Extract { what, source })
+}
+
+/// Reports one step without numbers.
+pub(crate) fn step<T>(
+    monitor: &dyn Monitor,
+    label: &str,
+    run: impl FnOnce() -> Result<T, OpsError>,
+) -> Result<T, OpsError> {
+    monitor.checkpoint()?;
+    let task = Task::items(monitor, label, None);
+    let result = run()?;
+    task.finish();
+    Ok(result)
+}

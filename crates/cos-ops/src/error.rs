@@ -1,0 +1,184 @@
+//! What can go wrong in an operation, and whose fault it is.
+
+use crate::build::plan::PlanError;
+use crate::build::sizes::SizeError;
+use crate::root::boot_files::BootFilesError;
+use crate::root::layout::LayoutError;
+use cos_boot::{ArgumentsError, EnvironmentError};
+use cos_disk::DiskError;
+use cos_erofs::ErofsError;
+use cos_events::Cancelled;
+use cos_image::ImageError;
+use cos_store::MetadataError;
+use cos_verity::VerityError;
+use std::io;
+use std::path::PathBuf;
+
+/// Whose fault an error is; decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// What the user asked for cannot be.
+    Request,
+    /// The image is missing, refused, damaged or incomplete.
+    Image,
+    /// This machine lacks a program, space or permission.
+    Host,
+    /// The user asked to stop.
+    Cancelled,
+}
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpsError {
+    /// The user asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// The image could not be found or read.
+    #[error("cannot use the image {image}")]
+    Image {
+        /// As the user named it.
+        image: String,
+        /// Why.
+        source: Box<ImageError>,
+    },
+    /// An overlay directory could not be laid over the image.
+    #[error("cannot lay {} over the image", .directory.display())]
+    Overlay {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        source: Box<ImageError>,
+    },
+    /// The image cannot be booted.
+    #[error("the image cannot be booted")]
+    BootFiles(#[from] BootFilesError),
+    /// The boot loader in the image is for another kind of machine than the image.
+    #[error("the image is for {image}, its boot loader for {loader}")]
+    Architecture {
+        /// What `cos init` saw when it ran.
+        loader: String,
+        /// What the image says.
+        image: String,
+    },
+    /// The tree cannot become a root image.
+    #[error("the image cannot become a root image")]
+    Layout(#[from] LayoutError),
+    /// The root image could not be written.
+    #[error("cannot write the root image {}", .path.display())]
+    WriteRoot {
+        /// Where to.
+        path: PathBuf,
+        /// Why.
+        source: ErofsError,
+    },
+    /// The hash tree could not be written.
+    #[error("cannot write the hash tree of {}", .path.display())]
+    WriteVerity {
+        /// The root image.
+        path: PathBuf,
+        /// Why.
+        source: VerityError,
+    },
+    /// Contents could not be kept on the way.
+    #[error("cannot keep file contents in {}", .directory.display())]
+    Spool {
+        /// Directory of the temporary file.
+        directory: PathBuf,
+        /// Why.
+        source: ErofsError,
+    },
+    /// Kernel or initrd could not be copied out of the image.
+    #[error("cannot copy the {what} out of the image")]
+    Extract {
+        /// Which file.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A temporary directory could not be made.
+    #[error("cannot make a temporary directory in {}", .directory.display())]
+    TempDir {
+        /// Where.
+        directory: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Kernel arguments given by the user cannot be passed on.
+    #[error("the kernel arguments cannot be used")]
+    Arguments(#[from] ArgumentsError),
+    /// The image lacks a boot loader for the medium.
+    #[error("the image brings no boot loader for {firmware}")]
+    NoLoader {
+        /// `BIOS`, `UEFI`.
+        firmware: &'static str,
+    },
+    /// The boot state does not fit its block.
+    #[error("cannot write the boot state")]
+    BootState(#[source] EnvironmentError),
+    /// The snapshot cannot be described.
+    #[error("cannot describe the snapshot")]
+    Metadata(#[from] MetadataError),
+    /// A size the user gave.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// The disk cannot be laid out.
+    #[error("cannot lay out the disk")]
+    Plan(#[from] PlanError),
+    /// A cloud-config file could not be read.
+    #[error("cannot read the cloud-config {}", .path.display())]
+    CloudConfig {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The medium could not be written.
+    #[error("cannot write {}", .path.display())]
+    Medium {
+        /// Which result.
+        path: PathBuf,
+        /// Why.
+        source: DiskError,
+    },
+    /// Something the image brings could not be looked into.
+    #[error("cannot look into the image")]
+    Inspect(#[source] io::Error),
+}
+
+impl OpsError {
+    /// Whose fault it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            _ if self.is_cancelled() => ErrorKind::Cancelled,
+            Self::Image { .. } | Self::BootFiles(_) | Self::Architecture { .. } | Self::Layout(_) => {
+                ErrorKind::Image
+            }
+            Self::Arguments(_) | Self::Size(_) | Self::Plan(_) | Self::NoLoader { .. } => ErrorKind::Request,
+            _ => ErrorKind::Host,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Image { source, .. } | Self::Overlay { source, .. } => source.hint(),
+            Self::BootFiles(error) => error.hint(),
+            Self::Architecture { image, .. } => {
+                Some(format!("build the image with --platform linux/{image}"))
+            }
+            Self::Size(error) | Self::Plan(PlanError::Size(error)) => error.hint(),
+            Self::Plan(PlanError::Disk(error)) | Self::Medium { source: error, .. } => error.hint(),
+            Self::NoLoader { .. } => {
+                Some("install GRUB for it in the Dockerfile before `RUN cos init`".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a cancellation lies at the bottom of it.
+    fn is_cancelled(&self) -> bool {
+        let first: &(dyn std::error::Error + 'static) = self;
+        std::iter::successors(Some(first), |error| error.source()).any(|error| error.is::<Cancelled>())
+            || matches!(self, Self::Cancelled(_))
+    }
+}

@@ -1,0 +1,217 @@
+//! An image, read once: its tree with everything laid over it, its contents in a spool.
+
+use super::boot_files::{BootFiles, BootFilesError};
+use super::layout;
+use crate::OpsError;
+use cos_erofs::{Compression, Identity, KernelVersion, Options as ErofsOptions, Spool};
+use cos_events::Monitor;
+use cos_image::{Image, Source};
+use cos_tree::{ContentStore, NodeKind, Tree};
+use cos_verity::{HashingWriter, Verity};
+use fs_err::File;
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// Level of `zstd` when none is given: the format's chunks are large, so the fastest level reaches the
+/// size that others need level 3 for.
+pub const ZSTD_LEVEL: i32 = 1;
+
+/// How the root image is to be compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompressionChoice {
+    /// zstd where the image's kernel reads it, else LZ4.
+    Auto,
+    /// What the user says.
+    Fixed(Compression),
+}
+
+/// Which image to read, and how.
+#[derive(Debug, Clone)]
+pub struct ImageRequest {
+    /// The image.
+    pub source: Source,
+    /// Directories to lay over it, in order, their files owned by root.
+    pub overlays: Vec<PathBuf>,
+    /// How to get at it.
+    pub options: cos_image::Options,
+    /// How to compress it.
+    pub compression: CompressionChoice,
+    /// Worker threads.
+    pub threads: usize,
+    /// Time for what has none of its own, seconds since 1970 (`SOURCE_DATE_EPOCH`); by default the time
+    /// the image was created.
+    pub time: Option<i64>,
+}
+
+/// An image that was read.
+pub struct Loaded {
+    /// The tree, with overlays.
+    pub image: Image,
+    /// The contents.
+    pub spool: Spool,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").field("image", &self.image).finish_non_exhaustive()
+    }
+}
+
+/// Reads an image and lays the overlays over it. Temporary data goes to `temp_dir`.
+pub fn load(
+    request: &ImageRequest,
+    temp_dir: &Path,
+    monitor: &dyn Monitor,
+) -> Result<Loaded, OpsError> {
+    let spool = new_spool(temp_dir, erofs_options(request))?;
+    let failed = |source| OpsError::Image { image: request.source.to_string(), source: Box::new(source) };
+    let resolved = cos_image::resolve(&request.source, &request.options, monitor).map_err(failed)?;
+    let mut image = cos_image::load(resolved, &spool, &request.options, monitor).map_err(failed)?;
+    for directory in &request.overlays {
+        cos_image::overlay_directory(&mut image.tree, directory, Some((0, 0)), &spool, monitor).map_err(
+            |source| OpsError::Overlay { directory: directory.clone(), source: Box::new(source) },
+        )?;
+    }
+    Ok(Loaded { image, spool })
+}
+
+impl Loaded {
+    /// What boots the image; refuses one whose loader is for another architecture than it says it is.
+    pub fn boot_files(&self) -> Result<BootFiles, OpsError> {
+        let files = BootFiles::find(&self.image.tree, &self.spool)?;
+        let image = &self.image.platform.architecture;
+        if files.manifest.architecture != *image {
+            let loader = files.manifest.architecture;
+            return Err(OpsError::Architecture { loader, image: image.clone() });
+        }
+        Ok(files)
+    }
+
+    /// When the image was created, seconds since 1970, if it says so.
+    pub fn created(&self) -> Option<i64> {
+        let text = self.image.config.as_ref()?.created().as_ref()?;
+        let time = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
+        time.ok().map(time::OffsetDateTime::unix_timestamp)
+    }
+
+    /// Labels of the image.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let config = self.image.config.as_ref().and_then(|config| config.config().as_ref());
+        let labels = config.and_then(|config| config.labels().clone());
+        labels.into_iter().flatten().collect()
+    }
+
+    /// Makes sure that the image's own kernel reads the root image. Contents that were compressed for a
+    /// newer one than `kernel` are compressed again: with LZ4 where the choice is ours.
+    pub fn fit_kernel(
+        &mut self,
+        choice: CompressionChoice,
+        kernel: Option<(u32, u32)>,
+        temp_dir: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<(), OpsError> {
+        let Some((major, minor)) = kernel else { return Ok(()) };
+        let kernel = KernelVersion::new(major, minor);
+        if kernel >= self.spool.options().kernel {
+            return Ok(());
+        }
+        let compression = match choice {
+            CompressionChoice::Auto => Compression::Lz4,
+            CompressionChoice::Fixed(compression) => compression,
+        };
+        let options = ErofsOptions::new(compression, kernel, self.spool.options().threads);
+        let spool = new_spool(temp_dir, options)?;
+        copy_contents(&mut self.image.tree, &self.spool, &spool, monitor)?;
+        self.spool = spool;
+        Ok(())
+    }
+
+    /// Writes the root image into the empty file at `path`, and the hash tree into it or, when given, into `sidecar`
+    /// too. What boot makes anew is left out.
+    pub fn write_root(
+        &mut self,
+        file: &File,
+        sidecar: Option<&File>,
+        monitor: &dyn Monitor,
+    ) -> Result<Verity, OpsError> {
+        layout::apply(&mut self.image.tree, &self.spool)?;
+        let path = file.path().to_path_buf();
+        let verity_failed = |source| OpsError::WriteVerity { path: path.clone(), source };
+        let mut writer =
+            HashingWriter::new(file.file(), self.spool.options().threads).map_err(verity_failed)?;
+        cos_erofs::write(&self.image.tree, &self.spool, &Identity::default(), &mut writer, monitor)
+            .map_err(|source| OpsError::WriteRoot { path: path.clone(), source })?;
+        let (_, verity) = writer.finish().map_err(verity_failed)?;
+        if let Some(sidecar) = sidecar {
+            copy_hash_area(file, sidecar, verity.hash_offset)
+                .map_err(|source| OpsError::Extract { what: "hash tree", source })?;
+        }
+        Ok(verity)
+    }
+}
+
+fn copy_hash_area(file: &File, sidecar: &File, offset: u64) -> io::Result<()> {
+    let mut from = file.file();
+    from.seek(SeekFrom::Start(offset))?;
+    io::copy(&mut from, &mut sidecar.file()).map(drop)
+}
+
+/// The image's kernel is known once the image has been read. Until then, the oldest one that reads
+/// everything this compression makes use of.
+fn erofs_options(request: &ImageRequest) -> ErofsOptions {
+    let compression = match request.compression {
+        CompressionChoice::Auto => Compression::Zstd { level: ZSTD_LEVEL },
+        CompressionChoice::Fixed(compression) => compression,
+    };
+    let kernel = match compression {
+        Compression::Zstd { .. } => KernelVersion::new(6, 10),
+        Compression::Lz4 | Compression::None => KernelVersion::new(6, 1),
+    };
+    ErofsOptions::new(compression, kernel, request.threads)
+}
+
+fn new_spool(temp_dir: &Path, options: ErofsOptions) -> Result<Spool, OpsError> {
+    let failed = |source| OpsError::Spool { directory: temp_dir.to_path_buf(), source };
+    Spool::new(temp_dir, options, is_kept_raw).map_err(failed)
+}
+
+/// What is copied out again, and does not go into the root image.
+fn is_kept_raw(path: &[u8]) -> bool {
+    path.starts_with(b"boot/")
+}
+
+/// Moves the contents of every file of `tree` from one spool to another.
+fn copy_contents(
+    tree: &mut Tree,
+    from: &Spool,
+    to: &Spool,
+    monitor: &dyn Monitor,
+) -> Result<(), OpsError> {
+    let mut files = Vec::new();
+    let mut seen = vec![false; tree.arena_len()];
+    tree.walk(|path, id| {
+        if matches!(tree.node(id).kind, NodeKind::File(_)) && !std::mem::replace(&mut seen[id.index()], true) {
+            files.push((path.to_vec(), id));
+        }
+    });
+    let mut buffer = vec![0; 256 * 1024];
+    for (path, id) in files {
+        monitor.checkpoint()?;
+        if let NodeKind::File(content) = &mut tree.node_mut(id).kind {
+            let failed = |source| {
+                OpsError::BootFiles(BootFilesError::Read { path: cos_tree::display(&path), source })
+            };
+            let mut reader = from.open(*content).map_err(failed)?;
+            let mut writer = to.create(&path, content.size).map_err(failed)?;
+            loop {
+                match reader.read(&mut buffer).map_err(failed)? {
+                    0 => break,
+                    read => writer.write(&buffer[..read]).map_err(failed)?,
+                }
+            }
+            content.id = writer.finish().map_err(failed)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! From an image to its root image.
+
+pub mod boot_files;
+pub mod convert;
+pub mod layout;

@@ -1,0 +1,176 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// `docker build` your operating system.
+///
+/// cOS makes a container image that holds a kernel and systemd boot on machines, verified and
+/// immutable. SOURCE is an image: REF, oci:REF or docker:REF (registry), oci-layout:PATH[:TAG],
+/// oci-archive:PATH[:TAG], docker-archive:PATH[:TAG], docker-daemon:REF, podman:REF or dir:PATH.
+#[derive(Debug, Parser)]
+#[command(name = "cos", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Print events and results as JSON, one object a line, on standard output.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Show no progress.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Turn an image into bootable media.
+    #[command(subcommand)]
+    Build(BuildCommand),
+    /// Work with images and root images.
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Say what keeps an image from booting, and how to mend it.
+    Lint(LintArguments),
+    /// Make the image this runs in bootable; for a Dockerfile: RUN cos init.
+    Init(InitArguments),
+    /// Print a shell's completion script.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BuildCommand {
+    /// A disk that boots by BIOS and by UEFI.
+    Disk(DiskArguments),
+    /// An ISO that boots from CD and USB stick, by BIOS and by UEFI, into a live system.
+    Iso(IsoArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Write the root image (EROFS and its dm-verity tree) and print its root hash.
+    Root(RootArguments),
+}
+
+/// Where the image comes from; shared by every command that reads one.
+#[derive(Debug, Args)]
+pub(crate) struct SourceArguments {
+    /// The image; see `cos help` for its forms.
+    pub(crate) source: String,
+    /// Architecture to take from a multi-platform image, as OCI names it [default: this machine's].
+    #[arg(long, value_name = "ARCH")]
+    pub(crate) arch: Option<String>,
+    /// Lay the files of this directory over the image, owned by root. May be repeated.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) overlay: Vec<PathBuf>,
+    /// Use plain HTTP with this registry. May be repeated.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) insecure_registry: Vec<String>,
+    /// Ask MIRROR before the registry HOST. May be repeated; tried in order.
+    #[arg(long, value_name = "HOST=MIRROR")]
+    pub(crate) mirror: Vec<String>,
+    /// Trust the certificates in this PEM file, beside the system's. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_certificate: Vec<PathBuf>,
+    /// Read registry credentials from this file instead of the standard places.
+    #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE")]
+    pub(crate) auth_file: Option<PathBuf>,
+    /// Keep temporary data here [default: beside the result].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) temp_dir: Option<PathBuf>,
+}
+
+/// How the root image is made.
+#[derive(Debug, Args)]
+pub(crate) struct FormatArguments {
+    /// auto, none, lz4, zstd or zstd:LEVEL. auto: zstd where the image's kernel reads it, else lz4.
+    #[arg(long, value_name = "METHOD", default_value = "auto")]
+    pub(crate) compression: String,
+    /// Threads to use [default: all cores].
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RootArguments {
+    #[command(flatten)]
+    pub(crate) source: SourceArguments,
+    #[command(flatten)]
+    pub(crate) format: FormatArguments,
+    /// Where to write the root image.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Also write the hash tree alone, for `veritysetup verify FILE SIDECAR HASH`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) verity_sidecar: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiskArguments {
+    #[command(flatten)]
+    pub(crate) source: SourceArguments,
+    #[command(flatten)]
+    pub(crate) format: FormatArguments,
+    /// Where to write the disk.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Disk format, raw or qcow2 [default: from the name of the output, else raw].
+    #[arg(long = "format", id = "disk_format", value_name = "FORMAT")]
+    pub(crate) disk_format: Option<String>,
+    /// Size of the whole disk, such as 8GiB [default: what the content needs; grown at first boot].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) size: Option<String>,
+    /// Size of one partition (efi, oem, recovery, state, persistent), such as state=4GiB. May be repeated.
+    #[arg(long, value_name = "NAME=SIZE")]
+    pub(crate) partition: Vec<String>,
+    /// Put this cloud-config on COS_OEM. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cloud_config: Vec<PathBuf>,
+    /// Append to the kernel command line of the image.
+    #[arg(long, value_name = "ARGS")]
+    pub(crate) kernel_arguments: Option<String>,
+    /// Print the partitions and their sizes, write no disk.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IsoArguments {
+    #[command(flatten)]
+    pub(crate) source: SourceArguments,
+    #[command(flatten)]
+    pub(crate) format: FormatArguments,
+    /// Where to write the ISO.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Volume label.
+    #[arg(long, value_name = "LABEL", default_value = "COS_LIVE")]
+    pub(crate) label: String,
+    /// Append to the kernel command line of the image.
+    #[arg(long, value_name = "ARGS")]
+    pub(crate) kernel_arguments: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LintArguments {
+    #[command(flatten)]
+    pub(crate) source: SourceArguments,
+    /// Fail on warnings too.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// Root directory of the image.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
+    /// Release of the kernel to build for, when the image has several.
+    #[arg(long, value_name = "RELEASE")]
+    pub(crate) kernel: Option<String>,
+    /// Print what would be done, do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

@@ -1,0 +1,98 @@
+//! `cos build disk` and `cos build iso`.
+
+use super::request::{self, argument};
+use crate::arguments::{DiskArguments, IsoArguments};
+use crate::environment::Environment;
+use crate::failure::Failure;
+use crate::render::Renderer;
+use cos_disk::format::DiskFormat;
+use cos_ops::build::disk::{DiskRequest, build_disk, plan_disk};
+use cos_ops::build::iso::{IsoRequest, build_iso};
+use cos_ops::build::sizes::{Bytes, Role, SizeRequest, parse_size};
+use cos_ops::OpsError;
+use std::process::ExitCode;
+
+/// Builds a disk, or says what it would be.
+pub(crate) fn disk(
+    arguments: &DiskArguments,
+    environment: &Environment,
+    renderer: &Renderer,
+) -> Result<ExitCode, Failure> {
+    let build = request::build(
+        &arguments.source,
+        &arguments.format,
+        &arguments.output,
+        arguments.kernel_arguments.as_deref(),
+        environment,
+    )?;
+    let request = DiskRequest {
+        build,
+        format: disk_format(arguments)?,
+        sizes: sizes(arguments)?,
+        cloud_configs: arguments.cloud_config.clone(),
+        search_path: environment.path.clone(),
+    };
+    let result =
+        if arguments.dry_run { plan_disk(&request, renderer) } else { build_disk(&request, renderer) }?;
+    let mut text = result.table.clone();
+    if let Some(path) = &result.path {
+        text += &format!("wrote {} (snapshot {})\n", path.display(), result.snapshot.id);
+    }
+    text += &format!("root hash: {}\n", result.snapshot.root_hash);
+    renderer.result(&text, &result)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn disk_format(arguments: &DiskArguments) -> Result<DiskFormat, Failure> {
+    let extension = arguments.output.extension().and_then(|extension| extension.to_str());
+    match &arguments.disk_format {
+        Some(name) => name.parse().map_err(|error: cos_disk::DiskError| {
+            let hint = error.hint();
+            Failure::Argument { error: Box::new(error), hint }
+        }),
+        None => Ok(extension.and_then(|name| name.parse().ok()).unwrap_or(DiskFormat::Raw)),
+    }
+}
+
+fn sizes(arguments: &DiskArguments) -> Result<SizeRequest, Failure> {
+    let mut sizes = SizeRequest::default();
+    if let Some(size) = &arguments.size {
+        sizes.disk = Some(parse_size(size).map_err(OpsError::from)?);
+    }
+    for pair in &arguments.partition {
+        let (name, size) = pair.split_once('=').ok_or_else(|| {
+            argument(format!("--partition {pair} is not NAME=SIZE"), Some("state=4GiB"))
+        })?;
+        let role: Role = name.parse().map_err(OpsError::Size)?;
+        sizes.partitions.insert(role, parse_size(size).map_err(OpsError::from)?);
+    }
+    Ok(sizes)
+}
+
+/// Builds an ISO.
+pub(crate) fn iso(
+    arguments: &IsoArguments,
+    environment: &Environment,
+    renderer: &Renderer,
+) -> Result<ExitCode, Failure> {
+    let build = request::build(
+        &arguments.source,
+        &arguments.format,
+        &arguments.output,
+        arguments.kernel_arguments.as_deref(),
+        environment,
+    )?;
+    let request = IsoRequest { build, label: arguments.label.clone() };
+    let result = build_iso(&request, renderer)?;
+    let text = format!(
+        "wrote {} ({}, label {}, UUID {}, snapshot {})\nroot hash: {}\n",
+        result.path.display(),
+        Bytes(result.size),
+        result.label,
+        result.uuid,
+        result.snapshot.id,
+        result.snapshot.root_hash
+    );
+    renderer.result(&text, &result)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,36 @@
+//! One function a verb: arguments to request, request to operation, result to output.
+
+mod build;
+mod image;
+mod init;
+mod lint;
+mod request;
+
+use crate::arguments::{BuildCommand, Cli, Command, ImageCommand};
+use crate::environment::Environment;
+use crate::failure::Failure;
+use crate::render::Renderer;
+use clap::CommandFactory as _;
+use std::io;
+use std::process::ExitCode;
+
+/// Runs a command.
+pub(crate) fn run(
+    command: Command,
+    environment: &Environment,
+    renderer: &Renderer,
+) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Build(BuildCommand::Disk(arguments)) => build::disk(&arguments, environment, renderer),
+        Command::Build(BuildCommand::Iso(arguments)) => build::iso(&arguments, environment, renderer),
+        Command::Image(ImageCommand::Root(arguments)) => image::root(&arguments, environment, renderer),
+        Command::Lint(arguments) => lint::lint(&arguments, environment, renderer),
+        Command::Init(_) => Ok(ExitCode::FAILURE),
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "cos", &mut script);
+            io::Write::write_all(&mut io::stdout().lock(), &script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! From the arguments that say which image, to the request for it.
+
+use crate::arguments::{FormatArguments, SourceArguments};
+use crate::environment::Environment;
+use crate::failure::Failure;
+use cos_erofs::Compression;
+use cos_image::{Options, Platform, PlatformChoice, ProxyConfig, Source};
+use cos_ops::build::payload::BuildRequest;
+use cos_ops::root::convert::{CompressionChoice, ImageRequest, ZSTD_LEVEL};
+use std::path::Path;
+
+/// A request for media from an image.
+pub(crate) fn build(
+    source: &SourceArguments,
+    format: &FormatArguments,
+    output: &Path,
+    kernel_arguments: Option<&str>,
+    environment: &Environment,
+) -> Result<BuildRequest, Failure> {
+    let mut image = image(source, output, environment)?;
+    image.compression = compression(&format.compression)?;
+    if let Some(threads) = format.threads {
+        image.threads = threads.clamp(1, 256);
+    }
+    Ok(BuildRequest {
+        image,
+        kernel_arguments: kernel_arguments.unwrap_or_default().to_owned(),
+        temp_dir: source.temp_dir.clone(),
+        output: output.to_path_buf(),
+    })
+}
+
+/// A request for an image; temporary data goes beside `output`.
+pub(crate) fn image(
+    arguments: &SourceArguments,
+    output: &Path,
+    environment: &Environment,
+) -> Result<ImageRequest, Failure> {
+    let source: Source = arguments.source.parse().map_err(|error: cos_image::ImageError| {
+        let hint = error.hint();
+        Failure::Argument { error: Box::new(error), hint }
+    })?;
+    let platform = match &arguments.arch {
+        Some(name) => PlatformChoice::Exactly(Platform::linux(name)),
+        None => PlatformChoice::Prefer(Platform::linux(std::env::consts::ARCH)),
+    };
+    let beside = output.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let temp_dir = arguments.temp_dir.as_deref().or(beside).unwrap_or(Path::new("."));
+    let mut options = Options::new(platform, temp_dir);
+    options.tool_path.clone_from(&environment.path);
+    registry(&mut options, arguments, environment)?;
+    Ok(ImageRequest {
+        source,
+        overlays: arguments.overlay.clone(),
+        options,
+        compression: CompressionChoice::Auto,
+        threads: std::thread::available_parallelism().map_or(2, usize::from),
+        time: time(environment)?,
+    })
+}
+
+fn registry(
+    options: &mut Options,
+    arguments: &SourceArguments,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let registry = &mut options.registry;
+    registry.helper_path.clone_from(&environment.path);
+    registry.credential_files = match &arguments.auth_file {
+        Some(file) => vec![file.clone()],
+        None => environment.credential_files.clone(),
+    };
+    registry.insecure.extend(arguments.insecure_registry.iter().cloned());
+    registry.ca_files.clone_from(&arguments.ca_certificate);
+    if let Some(file) = &environment.certificate_file {
+        registry.system_ca_files = vec![file.clone()];
+    }
+    for pair in &arguments.mirror {
+        let (host, mirror) = pair.split_once('=').ok_or_else(|| {
+            argument(format!("--mirror {pair} is not HOST=MIRROR"), Some("docker.io=mirror.example:5000"))
+        })?;
+        registry.mirrors.entry(host.to_owned()).or_default().push(mirror.to_owned());
+    }
+    registry.proxy = ProxyConfig {
+        http: environment.http_proxy.clone(),
+        https: environment.https_proxy.clone(),
+        no_proxy: environment.no_proxy.clone(),
+    };
+    Ok(())
+}
+
+fn time(environment: &Environment) -> Result<Option<i64>, Failure> {
+    let Some(text) = &environment.source_date_epoch else { return Ok(None) };
+    let time = text.parse().map_err(|_| {
+        argument(format!("SOURCE_DATE_EPOCH={text} is not a number of seconds since 1970"), None)
+    })?;
+    Ok(Some(time))
+}
+
+fn compression(text: &str) -> Result<CompressionChoice, Failure> {
+    let unknown = || {
+        let hint = "auto, none, lz4, zstd or zstd:1 to zstd:19";
+        argument(format!("--compression {text} is not known"), Some(hint))
+    };
+    Ok(CompressionChoice::Fixed(match text {
+        "auto" => return Ok(CompressionChoice::Auto),
+        "none" => Compression::None,
+        "lz4" => Compression::Lz4,
+        "zstd" => Compression::Zstd { level: ZSTD_LEVEL },
+        other => {
+            let level = other.strip_prefix("zstd:").and_then(|level| level.parse().ok());
+            let level = level.filter(|level| (1..=19).contains(level)).ok_or_else(unknown)?;
+            Compression::Zstd { level }
+        }
+    }))
+}
+
+/// An argument that cannot be used.
+pub(crate) fn argument(message: String, hint: Option<&str>) -> Failure {
+    Failure::Argument { error: message.into(), hint: hint.map(ToOwned::to_owned) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compression_is_read() {
+        let read = |text: &str| compression(text).ok();
+        assert_eq!(read("auto"), Some(CompressionChoice::Auto));
+        assert_eq!(
+            read("zstd:7"),
+            Some(CompressionChoice::Fixed(Compression::Zstd { level: 7 }))
+        );
+        for bad in ["zstd:0", "zstd:20", "zstd:", "gzip", ""] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

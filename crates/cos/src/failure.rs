@@ -1,0 +1,65 @@
+//! From errors to exit codes.
+
+use cos_ops::{ErrorKind, OpsError};
+use std::io;
+use std::process::ExitCode;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// An argument that parses, and cannot be used.
+    Argument { error: Box<dyn std::error::Error>, hint: Option<String> },
+    /// The operation failed.
+    Operation(OpsError),
+    /// The result could not be printed.
+    Output(io::Error),
+}
+
+impl From<OpsError> for Failure {
+    fn from(error: OpsError) -> Self {
+        Self::Operation(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Failure {
+    pub(crate) fn error(&self) -> &dyn std::error::Error {
+        match self {
+            Self::Argument { error, .. } => error.as_ref(),
+            Self::Operation(error) => error,
+            Self::Output(error) => error,
+        }
+    }
+
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Argument { hint, .. } => hint.clone(),
+            Self::Operation(error) => error.hint(),
+            Self::Output(_) => None,
+        }
+    }
+
+    /// Whether only the reader of our output went away, as `head` does.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// As `docs/src/reference/exit-codes.md` lists them.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Argument { .. } => 2,
+            Self::Operation(error) => match error.kind() {
+                ErrorKind::Request => 2,
+                ErrorKind::Image => 3,
+                ErrorKind::Host => 4,
+                ErrorKind::Cancelled => 130,
+            },
+            Self::Output(_) => 1,
+        })
+    }
+}
