@@ -7,11 +7,15 @@
 mod arguments;
 mod environment;
 mod grub;
+mod manifest;
 mod state;
 
 pub use arguments::{ArgumentsError, KernelArguments};
 pub use environment::{EnvironmentBlock, EnvironmentError};
 pub use grub::{
     DISK_LOADER_DIRECTORY, DiskLoader, MediumLoader, snapshot_fragment, vendor_redirect,
+};
+pub use manifest::{
+    BiosLoader, EfiFile, EfiLoader, LOADER_DIRECTORY, LoaderManifest, MANIFEST_PATH, ManifestError,
 };
 pub use state::{BOOT_ENVIRONMENT, BootState, StateError};

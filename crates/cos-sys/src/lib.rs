@@ -1,1 +1,13 @@
 //! System calls: loop, device-mapper, mounts, external tools; the only unsafe code.
+
+pub mod block;
+pub mod device_mapper;
+pub mod ext4;
+pub mod gpt;
+mod ioctl;
+pub mod loop_device;
+pub mod mount;
+pub mod probe;
+pub mod root_path;
+pub mod system;
+pub mod tool;

@@ -58,9 +58,12 @@ impl Superblock {
         }
         let u32_at =
             |at: usize| u32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]]);
-        let expect = |field, value: u32, expected: u32, text| match value == expected {
-            true => Ok(()),
-            false => Err(unsupported(field, value.to_string(), text)),
+        let expect = |field, value: u32, expected: u32, text| {
+            if value == expected {
+                Ok(())
+            } else {
+                Err(unsupported(field, value.to_string(), text))
+            }
         };
         expect("version", u32_at(8), 1, "1")?;
         expect("hash type", u32_at(12), 1, "1")?;

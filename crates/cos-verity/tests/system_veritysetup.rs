@@ -1,4 +1,5 @@
 //! What this crate writes is what `veritysetup` writes and accepts.
+#![expect(clippy::unwrap_used, reason = "a test's helpers are tests")]
 
 use cos_verity::{BLOCK_SIZE, HashingWriter, SALT, Verity};
 use std::io::Write;
@@ -7,13 +8,8 @@ use std::process::Output;
 
 fn veritysetup(arguments: &[&str]) -> Option<Output> {
     #[expect(clippy::disallowed_methods, reason = "the oracle is found on PATH")]
-    match std::process::Command::new("veritysetup")
-        .args(arguments)
-        .output()
-    {
-        Ok(output) => Some(output),
-        Err(_) => None,
-    }
+    let mut command = std::process::Command::new("veritysetup");
+    command.args(arguments).output().ok()
 }
 
 fn image(blocks: usize) -> (Vec<u8>, Vec<u8>, Verity) {

@@ -1,5 +1,6 @@
 //! From errors to exit codes.
 
+use cos_ops::init::InitError;
 use cos_ops::{ErrorKind, OpsError};
 use std::io;
 use std::process::ExitCode;
@@ -11,6 +12,8 @@ pub(crate) enum Failure {
     Argument { error: Box<dyn std::error::Error>, hint: Option<String> },
     /// The operation failed.
     Operation(OpsError),
+    /// Preparing an image failed.
+    Init(InitError),
     /// The result could not be printed.
     Output(io::Error),
 }
@@ -32,6 +35,7 @@ impl Failure {
         match self {
             Self::Argument { error, .. } => error.as_ref(),
             Self::Operation(error) => error,
+            Self::Init(error) => error,
             Self::Output(error) => error,
         }
     }
@@ -40,6 +44,7 @@ impl Failure {
         match self {
             Self::Argument { hint, .. } => hint.clone(),
             Self::Operation(error) => error.hint(),
+            Self::Init(error) => error.hint(),
             Self::Output(_) => None,
         }
     }
@@ -59,6 +64,8 @@ impl Failure {
                 ErrorKind::Host => 4,
                 ErrorKind::Cancelled => 130,
             },
+            Self::Init(InitError::Cancelled(_)) => 130,
+            Self::Init(_) => 4,
             Self::Output(_) => 1,
         })
     }

@@ -25,7 +25,7 @@ pub(crate) fn run(
         Command::Build(BuildCommand::Iso(arguments)) => build::iso(&arguments, environment, renderer),
         Command::Image(ImageCommand::Root(arguments)) => image::root(&arguments, environment, renderer),
         Command::Lint(arguments) => lint::lint(&arguments, environment, renderer),
-        Command::Init(_) => Ok(ExitCode::FAILURE),
+        Command::Init(arguments) => init::init(arguments, renderer),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "cos", &mut script);

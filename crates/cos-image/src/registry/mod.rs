@@ -1,0 +1,208 @@
+//! Images in registries (OCI distribution-spec).
+
+mod auth;
+mod blob;
+mod client;
+mod credentials;
+mod mirror;
+mod tls;
+
+use crate::document::{self, Found, Repository};
+use crate::{Digest, ImageError, Options, Reference};
+use client::{Client, Get};
+use cos_events::{Monitor, warn};
+use mirror::Endpoint;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How registries are reached.
+#[derive(Debug, Clone)]
+pub struct RegistryConfig {
+    /// Docker's `config.json` and containers' `auth.json` files, in the order they are asked. Missing ones are skipped.
+    pub credential_files: Vec<PathBuf>,
+    /// Where `docker-credential-*` programs are looked for, colon-separated like `PATH`.
+    pub helper_path: Option<OsString>,
+    /// For a registry, the mirrors (`HOST[:PORT][/PREFIX]`) asked before it, in order.
+    pub mirrors: BTreeMap<String, Vec<String>>,
+    /// Registries (`HOST[:PORT]`) that are spoken to in plain HTTP. All others: TLS only.
+    pub insecure: BTreeSet<String>,
+    /// PEM files of certificate authorities to trust besides the public and the system's ones.
+    pub ca_files: Vec<PathBuf>,
+    /// PEM bundles of the system; the first that exists is read.
+    pub system_ca_files: Vec<PathBuf>,
+    /// Proxies.
+    pub proxy: ProxyConfig,
+    /// Longest time to connect.
+    pub connect_timeout: Duration,
+    /// Longest time without a byte coming in.
+    pub read_timeout: Duration,
+    /// Attempts after the first, for each request and for each stretch of a download that brings nothing new.
+    pub retries: u32,
+    /// First pause between attempts; doubles each time.
+    pub backoff: Duration,
+    /// Longest pause, whatever the registry asks for.
+    pub max_backoff: Duration,
+}
+
+impl Default for RegistryConfig {
+    fn default() -> Self {
+        Self {
+            credential_files: Vec::new(),
+            helper_path: None,
+            mirrors: BTreeMap::new(),
+            insecure: BTreeSet::new(),
+            ca_files: Vec::new(),
+            system_ca_files: tls::SYSTEM_CA_FILES.iter().map(PathBuf::from).collect(),
+            proxy: ProxyConfig::default(),
+            connect_timeout: Duration::from_secs(30),
+            read_timeout: Duration::from_mins(1),
+            retries: 5,
+            backoff: Duration::from_millis(500),
+            max_backoff: Duration::from_mins(1),
+        }
+    }
+}
+
+/// Proxies, as in `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+#[derive(Debug, Clone, Default)]
+pub struct ProxyConfig {
+    /// URL of the proxy for plain HTTP.
+    pub http: Option<String>,
+    /// URL of the proxy for HTTPS.
+    pub https: Option<String>,
+    /// Hosts that are reached directly: `example.com`, `.example.com`, `*`.
+    pub no_proxy: Vec<String>,
+}
+
+/// Media types of manifests and indexes that are understood, for the `Accept` header.
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+
+/// A repository, by way of its mirrors.
+pub(crate) struct RemoteRepository {
+    client: Client,
+    reference: Reference,
+    endpoints: Vec<Endpoint>,
+    manifest_limit: u64,
+}
+
+/// Asks the registry what a reference is.
+pub(crate) fn resolve(
+    reference: &Reference,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<(RemoteRepository, Found), ImageError> {
+    let repository = RemoteRepository {
+        client: Client::new(&options.registry, monitor)?,
+        endpoints: mirror::endpoints(reference, &options.registry.mirrors)?,
+        reference: reference.clone(),
+        manifest_limit: options.limits.manifest_size,
+    };
+    let (bytes, media_type) = repository.any_endpoint(monitor, |endpoint| {
+        repository.fetch_manifest(endpoint, &reference.version(), monitor)
+    })?;
+    if let Some(expected) = &reference.digest {
+        document::check_digest(format!("manifest of {reference}"), expected, &bytes)?;
+    }
+    let name = reference.to_string();
+    let first = document::First { bytes, media_type };
+    let found = document::resolve(&repository, first, &name, options, monitor)?;
+    Ok((repository, found))
+}
+
+impl RemoteRepository {
+    /// Tries the mirrors, then the registry itself; its error is the one that counts.
+    fn any_endpoint<T>(
+        &self,
+        monitor: &dyn Monitor,
+        mut attempt: impl FnMut(&Endpoint) -> Result<T, ImageError>,
+    ) -> Result<T, ImageError> {
+        let mut result = Err(ImageError::BadReference {
+            text: self.reference.to_string(),
+            reason: "it names no registry",
+        });
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            result = attempt(endpoint);
+            match &result {
+                Ok(_) | Err(ImageError::Cancelled(_)) => break,
+                Err(error) if index + 1 < self.endpoints.len() => {
+                    warn(
+                        monitor,
+                        format!("mirror {} did not help: {error}", endpoint.host),
+                    );
+                }
+                Err(_) => {}
+            }
+        }
+        result
+    }
+
+    fn fetch_manifest(
+        &self,
+        endpoint: &Endpoint,
+        version: &str,
+        monitor: &dyn Monitor,
+    ) -> Result<(Vec<u8>, Option<String>), ImageError> {
+        let url = self.client.url(endpoint, &format!("manifests/{version}"));
+        let get = Get {
+            url: &url,
+            endpoint,
+            accept: Some(ACCEPT),
+            range: None,
+        };
+        let mut response = self.client.get(&get, monitor)?;
+        let header = |name: &str| {
+            let value = response.headers().get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
+        let media_type = header("content-type").map(|value| {
+            value
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        });
+        let digest = header("docker-content-digest");
+        let bytes = client::read_body(response.body_mut(), &url, self.manifest_limit)?;
+        if let Some(digest) = digest {
+            document::check_digest(format!("manifest at {url}"), &digest.parse()?, &bytes)?;
+        }
+        Ok((bytes, media_type))
+    }
+}
+
+impl Repository for RemoteRepository {
+    fn manifest(
+        &self,
+        digest: &Digest,
+        _size: u64,
+        monitor: &dyn Monitor,
+    ) -> Result<Vec<u8>, ImageError> {
+        let version = digest.to_string();
+        self.any_endpoint(monitor, |endpoint| {
+            let (bytes, _) = self.fetch_manifest(endpoint, &version, monitor)?;
+            document::check_digest(format!("manifest {digest}"), digest, &bytes)?;
+            Ok(bytes)
+        })
+    }
+
+    fn blob<'r>(
+        &'r self,
+        digest: &Digest,
+        size: u64,
+        monitor: &'r dyn Monitor,
+    ) -> Result<Box<dyn Read + Send + 'r>, ImageError> {
+        self.any_endpoint(monitor, |endpoint| {
+            let url = self.client.url(endpoint, &format!("blobs/{digest}"));
+            let reader =
+                blob::BlobReader::open(&self.client, endpoint.clone(), url, size, monitor)?;
+            Ok(Box::new(reader) as Box<dyn Read + Send + 'r>)
+        })
+    }
+}

@@ -1,0 +1,233 @@
+//! A registry that misbehaves on purpose: plain HTTP/1.1 over a socket, one request a connection.
+
+use cos_image::Digest;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// What the server does wrong.
+#[derive(Clone, Default)]
+pub(crate) struct Faults {
+    /// Answers a request for a token with this, and the registry wants it.
+    pub(crate) token: Option<&'static str>,
+    /// Connections for blobs end after this many bytes of body, this many times.
+    pub(crate) drop_after: Option<(usize, u32)>,
+    /// First this many requests get 503.
+    pub(crate) unavailable: u32,
+    /// Sends the whole blob whatever range is asked for.
+    pub(crate) ignore_range: bool,
+    /// Answers a range with one that starts elsewhere.
+    pub(crate) wrong_range: bool,
+    /// Blobs have a byte changed.
+    pub(crate) corrupt: bool,
+    /// Blobs are redirected to this authority, which is another origin.
+    pub(crate) redirect: Option<String>,
+    /// Every request is answered with this status.
+    pub(crate) status: Option<u16>,
+}
+
+/// One request as it came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
+}
+
+pub(crate) struct Server {
+    pub(crate) authority: String,
+    pub(crate) requests: Arc<Mutex<Vec<Request>>>,
+}
+
+struct State {
+    faults: Mutex<Faults>,
+    authority: String,
+    layout: std::path::PathBuf,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Server {
+    /// Serves a layout as repository `me/os`, tag `v1`.
+    pub(crate) fn start(layout: &Path, faults: Faults) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let state = Arc::new(State {
+            faults: Mutex::new(faults),
+            authority: authority.clone(),
+            layout: layout.into(),
+            requests: requests.clone(),
+        });
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let state = state.clone();
+                std::thread::spawn(move || {
+                    // A client that hangs up is part of the tests.
+                    drop(state.serve(stream.unwrap()));
+                });
+            }
+        });
+        Self {
+            authority,
+            requests,
+        }
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+impl State {
+    fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let request = read_request(&mut reader)?;
+        self.requests.lock().unwrap().push(request.clone());
+        let mut stream = stream;
+        let (head, body) = self.answer(&request);
+        let mut end = body.len();
+        let mut faults = self.faults.lock().unwrap();
+        if request.target.contains("/blobs/")
+            && !head.starts_with("401")
+            && let Some((after, times)) = &mut faults.drop_after
+            && *times > 0
+            && body.len() > *after
+        {
+            *times -= 1;
+            end = *after;
+        }
+        drop(faults);
+        write!(
+            stream,
+            "HTTP/1.1 {head}Content-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        )?;
+        stream.write_all(&body[..end])?;
+        stream.flush()
+    }
+
+    fn answer(&self, request: &Request) -> (String, Vec<u8>) {
+        let plain = |status: &str| (format!("{status}\r\n"), b"{}".to_vec());
+        let mut faults = self.faults.lock().unwrap();
+        if let Some(status) = faults.status {
+            let body = br#"{"errors":[{"code":"DENIED","message":"go away"}]}"#.to_vec();
+            return (format!("{status} No\r\n"), body);
+        }
+        if faults.unavailable > 0 {
+            faults.unavailable -= 1;
+            return ("503 Busy\r\nRetry-After: 0\r\n".into(), Vec::new());
+        }
+        if request.target.starts_with("/token") {
+            let token = faults.token.unwrap_or("");
+            return (
+                "200 OK\r\n".into(),
+                format!(r#"{{"token":"{token}"}}"#).into_bytes(),
+            );
+        }
+        if let Some(token) = faults.token
+            && request.headers.get("authorization") != Some(&format!("Bearer {token}"))
+        {
+            let head = format!(
+                "401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://{}/token\",service=\"test\",scope=\"repository:me/os:pull\"\r\n",
+                self.authority
+            );
+            return (head, b"{}".to_vec());
+        }
+        if request.target.contains("/manifests/") {
+            return self.manifest(request);
+        }
+        let Some((_, digest)) = request.target.split_once("/blobs/") else {
+            return plain("404 Not Found");
+        };
+        if let Some(other) = &faults.redirect {
+            let head = format!(
+                "307 Elsewhere\r\nLocation: http://{other}{}\r\n",
+                request.target
+            );
+            return (head, Vec::new());
+        }
+        match self.blob(digest) {
+            Some(mut bytes) => {
+                if faults.corrupt {
+                    let middle = bytes.len() / 2;
+                    bytes[middle] ^= 1;
+                }
+                ranged(request, &faults, bytes)
+            }
+            None => plain("404 Not Found"),
+        }
+    }
+
+    fn blob(&self, digest: &str) -> Option<Vec<u8>> {
+        let digest: Digest = digest.parse().ok()?;
+        fs_err::read(self.layout.join("blobs/sha256").join(digest.hex())).ok()
+    }
+
+    fn manifest(&self, request: &Request) -> (String, Vec<u8>) {
+        let index = fs_err::read(self.layout.join("index.json")).unwrap();
+        let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+        let digest = index["manifests"][0]["digest"].as_str().unwrap();
+        let wanted = request.target.rsplit('/').next().unwrap();
+        if !request.target.starts_with("/v2/me/os/") || (wanted != "v1" && wanted != digest) {
+            return ("404 Not Found\r\n".into(), b"{}".to_vec());
+        }
+        let head = format!(
+            "200 OK\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\nDocker-Content-Digest: {digest}\r\n"
+        );
+        (head, self.blob(digest).unwrap())
+    }
+}
+
+fn ranged(request: &Request, faults: &Faults, bytes: Vec<u8>) -> (String, Vec<u8>) {
+    let Some(range) = request
+        .headers
+        .get("range")
+        .filter(|_| !faults.ignore_range)
+    else {
+        return ("200 OK\r\n".into(), bytes);
+    };
+    let (first, last) = range
+        .strip_prefix("bytes=")
+        .unwrap()
+        .split_once('-')
+        .unwrap();
+    let first: usize = first.parse().unwrap();
+    let last: usize = last.parse().unwrap();
+    let first = if faults.wrong_range { first - 1 } else { first };
+    let head = format!(
+        "206 Partial\r\nContent-Range: bytes {first}-{last}/{}\r\n",
+        bytes.len()
+    );
+    (head, bytes[first..=last].to_vec())
+}
+
+fn read_request(reader: &mut impl BufRead) -> std::io::Result<Request> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let method = words.next().unwrap_or_default();
+    let target = words.next().unwrap_or_default();
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim().split_once(':') else {
+            break;
+        };
+        headers.insert(name.to_lowercase(), value.trim().to_owned());
+    }
+    let length = headers
+        .get("content-length")
+        .map_or(0, |text| text.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Request {
+        method,
+        target,
+        headers,
+        body: String::from_utf8(body).unwrap(),
+    })
+}

@@ -1,0 +1,93 @@
+//! The files `cos init` brings: where each goes, and whether the image's own wins.
+
+use super::distribution::Architecture;
+use super::facts::Facts;
+
+/// A file to be put into an image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asset {
+    /// From the root of the image.
+    pub path: &'static str,
+    pub mode: u32,
+    pub text: &'static str,
+}
+
+/// Configuration of the image: what is there already stays.
+pub(super) const CONFIGURATION: &[Asset] = &[
+    Asset {
+        path: "etc/cos/config.yaml",
+        mode: 0o644,
+        text: include_str!("../../assets/etc-cos/config.yaml"),
+    },
+    Asset {
+        path: "etc/cos/bootargs.cfg",
+        mode: 0o644,
+        text: include_str!("../../assets/etc-cos/bootargs.cfg"),
+    },
+];
+
+/// Parts of cOS: a newer version replaces an older one's.
+pub(super) const PARTS: &[Asset] = &[
+    Asset {
+        path: "usr/lib/dracut/modules.d/90cos/module-setup.sh",
+        mode: 0o755,
+        text: include_str!("../../assets/dracut/90cos/module-setup.sh"),
+    },
+    Asset {
+        path: "usr/lib/dracut/modules.d/90cos/cos-cmdline.sh",
+        mode: 0o755,
+        text: include_str!("../../assets/dracut/90cos/cos-cmdline.sh"),
+    },
+    Asset {
+        path: "usr/lib/dracut/modules.d/90cos/cos-init.service",
+        mode: 0o644,
+        text: include_str!("../../assets/dracut/90cos/cos-init.service"),
+    },
+    Asset {
+        path: "usr/lib/dracut/modules.d/90cos/cos-failure.service",
+        mode: 0o644,
+        text: include_str!("../../assets/dracut/90cos/cos-failure.service"),
+    },
+    Asset {
+        path: "usr/lib/dracut/modules.d/90cos/61-cos.rules",
+        mode: 0o644,
+        text: UDEV_RULES,
+    },
+    Asset {
+        path: "usr/lib/udev/rules.d/61-cos.rules",
+        mode: 0o644,
+        text: UDEV_RULES,
+    },
+    Asset {
+        path: "etc/dracut.conf.d/50-cos.conf",
+        mode: 0o644,
+        text: include_str!("../../assets/dracut/50-cos.conf"),
+    },
+    Asset {
+        path: "system/oem/00_rootfs.yaml",
+        mode: 0o644,
+        text: include_str!("../../assets/system-oem/00_rootfs.yaml"),
+    },
+    Asset {
+        path: "system/oem/10_network.yaml",
+        mode: 0o644,
+        text: include_str!("../../assets/system-oem/10_network.yaml"),
+    },
+];
+
+const UDEV_RULES: &str = include_str!("../../assets/dracut/90cos/61-cos.rules");
+
+impl Asset {
+    /// The text, with what depends on the image filled in.
+    pub(super) fn render(&self, facts: &Facts) -> String {
+        let Architecture { serial_console, .. } = facts.architecture;
+        self.text
+            .replace("@COMPRESS@", compression(facts))
+            .replace("@SERIAL@", serial_console)
+    }
+}
+
+/// zstd unpacks fastest of those that make small initrds; gzip is everywhere.
+fn compression(facts: &Facts) -> &'static str {
+    if facts.has_zstd { "zstd -19" } else { "gzip" }
+}

@@ -1,0 +1,288 @@
+//! What a machine is made of.
+
+use super::Machine;
+use crate::{paths, process, tools};
+use anyhow::{Context, bail};
+use fs_err as fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where Debian keeps the UEFI firmware (package `ovmf`): code, and the template of its variables.
+const OVMF: [&str; 2] = [
+    "/usr/share/OVMF/OVMF_CODE_4M.fd",
+    "/usr/share/OVMF/OVMF_VARS_4M.fd",
+];
+
+/// What starts the boot loader.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Firmware {
+    /// `SeaBIOS`.
+    #[default]
+    Bios,
+    /// OVMF, without Secure Boot.
+    Uefi,
+}
+
+/// How a medium is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bus {
+    VirtioDisk,
+    Cdrom,
+    UsbDisk,
+}
+
+/// Describes a machine until it is booted. It boots from the first medium it is given.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    name: String,
+    media: Vec<(Bus, PathBuf)>,
+    firmware: Firmware,
+    memory_mib: u32,
+    network: bool,
+}
+
+impl Builder {
+    pub(super) fn new(name: &str) -> Builder {
+        Builder {
+            name: name.into(),
+            media: Vec::new(),
+            firmware: Firmware::default(),
+            memory_mib: 1536,
+            network: false,
+        }
+    }
+
+    /// Attaches a raw or qcow2 image as a virtio disk.
+    #[must_use]
+    pub fn disk(self, image: &Path) -> Builder {
+        self.medium(Bus::VirtioDisk, image)
+    }
+
+    /// Attaches an ISO as a CD.
+    #[must_use]
+    pub fn cdrom(self, image: &Path) -> Builder {
+        self.medium(Bus::Cdrom, image)
+    }
+
+    /// Attaches an image as a USB stick.
+    #[must_use]
+    pub fn usb_disk(self, image: &Path) -> Builder {
+        self.medium(Bus::UsbDisk, image)
+    }
+
+    fn medium(mut self, bus: Bus, image: &Path) -> Builder {
+        self.media.push((bus, image.to_path_buf()));
+        self
+    }
+
+    /// Chooses the firmware; BIOS unless told.
+    #[must_use]
+    pub fn firmware(mut self, firmware: Firmware) -> Builder {
+        self.firmware = firmware;
+        self
+    }
+
+    /// Sets the memory in MiB; 1536 unless told.
+    #[must_use]
+    pub fn memory(mut self, mib: u32) -> Builder {
+        self.memory_mib = mib;
+        self
+    }
+
+    /// Gives the machine a network of its own, with the host at 10.0.2.2.
+    #[must_use]
+    pub fn network(mut self) -> Builder {
+        self.network = true;
+        self
+    }
+
+    /// What a test must find before it can boot a machine with `firmware`, or the reason why not.
+    pub fn missing(firmware: Firmware) -> Option<String> {
+        for tool in ["qemu-system-x86_64", "qemu-img"] {
+            if tools::find_tool(tool).is_none() {
+                return Some(tools::missing(tool));
+            }
+        }
+        let no_ovmf =
+            firmware == Firmware::Uefi && OVMF.iter().any(|file| !Path::new(file).exists());
+        no_ovmf.then(|| "the UEFI firmware is not installed (Debian package ovmf)".to_owned())
+    }
+
+    /// Switches the machine on.
+    pub fn boot(self) -> anyhow::Result<Machine> {
+        let directory = self.prepare()?;
+        let (mut arguments, overlays) = self.arguments(&directory)?;
+        arguments.extend(words("-monitor none -chardev stdio,id=console,signal=off"));
+        Machine::start(
+            directory,
+            tools::need_tool("qemu-system-x86_64")?,
+            arguments,
+            overlays,
+        )
+    }
+
+    /// Switches the machine on with its serial port on this terminal, until it ends. `Ctrl-a x`
+    /// ends it at once.
+    pub fn boot_on_terminal(self) -> anyhow::Result<()> {
+        let directory = self.prepare()?;
+        let (mut arguments, overlays) = self.arguments(&directory)?;
+        arguments.extend(words(
+            "-chardev stdio,id=console,signal=off,mux=on -mon chardev=console",
+        ));
+        let ended =
+            process::run(Command::new(tools::need_tool("qemu-system-x86_64")?).args(arguments));
+        for overlay in overlays {
+            fs::remove_file(overlay)?;
+        }
+        ended
+    }
+
+    /// Checks that everything is there and makes an empty directory for the machine.
+    fn prepare(&self) -> anyhow::Result<PathBuf> {
+        if let Some(reason) = Builder::missing(self.firmware) {
+            bail!(reason);
+        }
+        if self.media.is_empty() {
+            bail!("machine {} has nothing to boot from", self.name);
+        }
+        let directory = paths::machines().join(&self.name);
+        if directory.exists() {
+            fs::remove_dir_all(&directory)?;
+        }
+        fs::create_dir_all(&directory)?;
+        Ok(directory)
+    }
+
+    fn arguments(&self, directory: &Path) -> anyhow::Result<(Vec<String>, Vec<PathBuf>)> {
+        let mut arguments =
+            words("-no-user-config -machine q35 -accel tcg,thread=multi -cpu max -smp 2");
+        arguments.extend(words("-display none"));
+        arguments.extend(words(
+            "-serial chardev:console -device virtio-rng-pci -device qemu-xhci,id=usb",
+        ));
+        arguments.extend([
+            "-m".into(),
+            self.memory_mib.to_string(),
+            "-name".into(),
+            option(&self.name),
+        ]);
+        arguments.extend(words(if self.network {
+            "-nic user,model=virtio-net-pci"
+        } else {
+            "-nic none"
+        }));
+        if self.firmware == Firmware::Uefi {
+            arguments.extend(uefi(directory)?);
+        }
+        let mut overlays = Vec::new();
+        for (index, (bus, image)) in self.media.iter().enumerate() {
+            let drive = match bus {
+                Bus::Cdrom => format!(
+                    "media=cdrom,readonly=on,format=raw,file={}",
+                    option(&absolute(image)?)
+                ),
+                Bus::VirtioDisk | Bus::UsbDisk => {
+                    let overlay = overlay(directory, index, image)?;
+                    let file = option(&overlay.display().to_string());
+                    overlays.push(overlay);
+                    format!("format=qcow2,cache=unsafe,discard=unmap,file={file}")
+                }
+            };
+            let device = match bus {
+                Bus::VirtioDisk => "virtio-blk-pci",
+                Bus::Cdrom => "ide-cd",
+                Bus::UsbDisk => "usb-storage,bus=usb.0,removable=on",
+            };
+            arguments.extend(["-drive".into(), format!("if=none,id=medium{index},{drive}")]);
+            arguments.extend([
+                "-device".into(),
+                format!("{device},drive=medium{index},bootindex={index}"),
+            ]);
+        }
+        Ok((arguments, overlays))
+    }
+}
+
+/// UEFI firmware with a private copy of its variables: the machine may write them.
+fn uefi(directory: &Path) -> anyhow::Result<Vec<String>> {
+    let [code, template] = OVMF;
+    let variables = directory.join("efi-variables.fd");
+    fs::copy(template, &variables)?;
+    let variables = option(&variables.display().to_string());
+    Ok(vec![
+        "-drive".into(),
+        format!("if=pflash,format=raw,unit=0,readonly=on,file={code}"),
+        "-drive".into(),
+        format!("if=pflash,format=raw,unit=1,file={variables}"),
+    ])
+}
+
+/// A qcow2 overlay over a disk image: writes go there, the image stays as it was built.
+fn overlay(directory: &Path, index: usize, image: &Path) -> anyhow::Result<PathBuf> {
+    let overlay = directory.join(format!("disk{index}.qcow2"));
+    let format = if is_qcow2(image)? { "qcow2" } else { "raw" };
+    process::output(
+        Command::new(tools::need_tool("qemu-img")?)
+            .args([
+                "create",
+                "-q",
+                "-f",
+                "qcow2",
+                "-F",
+                format,
+                "-b",
+                &absolute(image)?,
+            ])
+            .arg(&overlay),
+    )?;
+    Ok(overlay)
+}
+
+fn is_qcow2(image: &Path) -> anyhow::Result<bool> {
+    let mut magic = Vec::new();
+    fs::File::open(image)?.take(4).read_to_end(&mut magic)?;
+    Ok(magic == b"QFI\xfb")
+}
+
+fn absolute(path: &Path) -> anyhow::Result<String> {
+    let path = fs::canonicalize(path)?;
+    let text = path
+        .to_str()
+        .with_context(|| format!("{} is not text", path.display()))?;
+    Ok(text.to_owned())
+}
+
+/// A value inside a QEMU option: its comma is doubled.
+fn option(value: &str) -> String {
+    value.replace(',', ",,")
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_recognised_by_its_magic() {
+        let dir = crate::temp_dir().unwrap();
+        let (qcow2, empty) = (dir.path().join("a"), dir.path().join("b"));
+        fs::write(&qcow2, b"QFI\xfb\0\0\0\x03").unwrap();
+        fs::write(&empty, b"").unwrap();
+        assert!(is_qcow2(&qcow2).unwrap());
+        assert!(!is_qcow2(&empty).unwrap());
+    }
+
+    #[test]
+    fn a_machine_without_media_is_refused() {
+        let error = Machine::builder("testkit-no-media").boot().unwrap_err();
+        let said = format!("{error:#}");
+        assert!(
+            said.contains("nothing to boot from") || said.contains("not installed"),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,95 @@
+//! The root image of a real image, against an independent unpacker and the kernel.
+
+mod common;
+#[path = "common/compare.rs"]
+mod compare;
+
+use common::{cos, source};
+use compare::{differences, list};
+use cos_testkit::images::{self, Flavor, Suite};
+use cos_testkit::{TempDir, need_tools, process, require_root, temp_dir, tools};
+use std::path::Path;
+use std::process::Command;
+
+/// What boot makes anew, so that the root image has only the directory.
+const EMPTIED: [&str; 6] = ["boot", "dev", "proc", "sys", "run", "tmp"];
+
+/// A loop mount that goes away with the value.
+struct Mounted(TempDir);
+
+impl Mounted {
+    fn new(image: &Path) -> Self {
+        let directory = temp_dir().unwrap();
+        process::run(Command::new("mount").args(["-o", "loop,ro", "-t", "erofs"]).arg(image).arg(directory.path()))
+            .unwrap();
+        Self(directory)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        process::run(Command::new("umount").arg(self.0.path())).unwrap();
+    }
+}
+
+/// Unpacks an OCI archive with umoci, whole.
+fn unpack(archive: &Path, directory: &Path) {
+    let layout = directory.join("layout");
+    std::fs::create_dir(&layout).unwrap();
+    process::run(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(&layout)).unwrap();
+    let index = std::fs::read_to_string(layout.join("index.json")).unwrap();
+    let tag = index
+        .split("org.opencontainers.image.ref.name\":\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .unwrap_or("latest");
+    let image = format!("{}:{tag}", layout.display());
+    process::run(Command::new("umoci").args(["raw", "unpack", "--image", &image]).arg(directory.join("root")))
+        .unwrap();
+}
+
+fn check_against_umoci(archive: &Path, compression: &str) {
+    let directory = temp_dir().unwrap();
+    unpack(archive, directory.path());
+    let root = directory.path().join("root.img");
+    let sidecar = directory.path().join("root.verity");
+    let mut command = cos();
+    command.args(["image", "root", &source(archive), "--compression", compression]);
+    command.arg("--output").arg(&root).arg("--verity-sidecar").arg(&sidecar);
+    let hash = process::text(&mut command).unwrap();
+
+    let verify = |data: &Path, tree: &Path, more: &[&str]| {
+        process::run(Command::new("veritysetup").arg("verify").arg(data).arg(tree).arg(&hash).args(more)).unwrap();
+    };
+    verify(&root, &sidecar, &[]);
+    if let Some(fsck) = tools::fsck_erofs() {
+        process::run(Command::new(fsck).arg(&root)).unwrap();
+    } else {
+        cos_testkit::skip("system_root: fsck.erofs", "no erofs-utils 1.8 to be had");
+    }
+
+    let mounted = Mounted::new(&root);
+    let expected = list(&directory.path().join("root"), &EMPTIED, &["etc/machine-id"]);
+    let mut found = list(mounted.0.path(), &EMPTIED, &["etc/machine-id"]);
+    // Mount points that the image lacked are made.
+    found.retain(|name, _| expected.contains_key(name) || !["oem", "usr/local"].iter().any(|made| made.as_bytes() == name));
+    let differences = differences(&expected, &found);
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    assert_eq!(std::fs::read(mounted.0.path().join("etc/machine-id")).unwrap(), b"");
+}
+
+#[test]
+fn the_example_image_is_what_umoci_unpacks_zstd() {
+    if require_root("the_example_image_is_what_umoci_unpacks_zstd") {
+        need_tools(&["umoci", "veritysetup"]);
+        check_against_umoci(&images::example(Suite::Trixie, Flavor::Example).unwrap(), "zstd");
+    }
+}
+
+#[test]
+fn the_example_image_is_what_umoci_unpacks_lz4() {
+    if require_root("the_example_image_is_what_umoci_unpacks_lz4") {
+        need_tools(&["umoci", "veritysetup"]);
+        check_against_umoci(&images::debian(Suite::Bookworm, Flavor::Minimal).unwrap(), "lz4");
+    }
+}
