@@ -35,8 +35,8 @@ pub enum ErofsError {
         #[source]
         source: io::Error,
     },
-    /// A worker thread could not be started.
-    #[error("cannot start a compression thread")]
+    /// A worker thread could not be started, ended early, or failed in an earlier call.
+    #[error("cannot run a compression thread")]
     Thread(#[source] io::Error),
     /// A compressor refused its input or settings, or a stored piece does not decompress.
     #[error("cannot {operation} with {algorithm}")]

@@ -8,7 +8,11 @@ use std::process::ExitCode;
 struct Lines;
 
 impl Monitor for Lines {
-    #[expect(clippy::disallowed_macros, clippy::print_stderr, reason = "a program, not a library")]
+    #[expect(
+        clippy::disallowed_macros,
+        clippy::print_stderr,
+        reason = "a program, not a library"
+    )]
     fn report(&self, event: Event) {
         match event {
             Event::Started { label, .. } => eprintln!("{label}"),
@@ -18,7 +22,11 @@ impl Monitor for Lines {
     }
 }
 
-#[expect(clippy::disallowed_macros, clippy::print_stdout, reason = "a program, not a library")]
+#[expect(
+    clippy::disallowed_macros,
+    clippy::print_stdout,
+    reason = "a program, not a library"
+)]
 fn run(root: &str, dry_run: bool) -> Result<(), InitError> {
     let plan = plan(&InitOptions {
         root: root.into(),
@@ -32,7 +40,11 @@ fn run(root: &str, dry_run: bool) -> Result<(), InitError> {
     execute(&plan, &Lines)
 }
 
-#[expect(clippy::disallowed_macros, clippy::print_stderr, reason = "a program, not a library")]
+#[expect(
+    clippy::disallowed_macros,
+    clippy::print_stderr,
+    reason = "a program, not a library"
+)]
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let Some(root) = args.get(1) else {

@@ -10,6 +10,7 @@ use fs_err as fs;
 use std::env::consts::ARCH;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// Environment variable that names a directory with the binaries ready; set by `cargo xtask test`
 /// so that no test calls Cargo.
@@ -42,10 +43,16 @@ pub struct Linkage {
     pub env: Vec<(String, String)>,
 }
 
-/// The binaries: those that `COS_DIST` names, else built now by [`build`].
+/// What this process has built: Cargo need not be asked twice.
+static BUILT: OnceLock<Binaries> = OnceLock::new();
+
+/// The binaries: those that `COS_DIST` names, else built by [`build`], once in a process.
 pub fn binaries() -> anyhow::Result<Binaries> {
-    match std::env::var_os(READY) {
-        Some(dir) => Ok(Binaries::in_dir(Path::new(&dir))),
+    if let Some(dir) = std::env::var_os(READY) {
+        return Ok(Binaries::in_dir(Path::new(&dir)));
+    }
+    match BUILT.get() {
+        Some(binaries) => Ok(binaries.clone()),
         None => build(),
     }
 }
@@ -60,7 +67,7 @@ pub fn build() -> anyhow::Result<Binaries> {
         let built = build_one(package, profile, &linkage)?;
         place(&built, &dist.join(package))?;
     }
-    Ok(Binaries::in_dir(&dist))
+    Ok(BUILT.get_or_init(|| Binaries::in_dir(&dist)).clone())
 }
 
 /// How static binaries are linked here: musl if it can be had, else static glibc.

@@ -75,7 +75,7 @@ pub(crate) struct SourceArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_certificate: Vec<PathBuf>,
     /// Read registry credentials from this file instead of the standard places.
-    #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE")]
+    #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE", hide_env_values = true)]
     pub(crate) auth_file: Option<PathBuf>,
     /// Keep temporary data here [default: beside the result].
     #[arg(long, value_name = "DIR")]
@@ -173,4 +173,42 @@ pub(crate) struct InitArguments {
     /// Print what would be done, do nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+    use std::fmt::Write as _;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every verb with its long help, as a page of the book.
+    fn reference(command: &clap::Command, name: &str, page: &mut String) {
+        let mut command = command.clone().term_width(100).bin_name(name);
+        write!(page, "\n## `{name}`\n\n```text\n{}\n```\n", command.render_long_help()).unwrap();
+        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+            reference(verb, &format!("{name} {}", verb.get_name()), page);
+        }
+    }
+
+    /// `COS_UPDATE_DOCS=1 cargo test -p cos` writes the page anew.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the variable is for developers")]
+    fn the_book_shows_this_command_line() {
+        let mut page = "# Commands\n\nMade from the definitions in `crates/cos/src/arguments.rs`.\n".to_owned();
+        let mut command = Cli::command().term_width(100);
+        command.build();
+        reference(&command, "cos", &mut page);
+        let page: String = page.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/reference/commands.md");
+        if std::env::var_os("COS_UPDATE_DOCS").is_some() {
+            fs_err::write(path, &page).unwrap();
+        }
+        let book = fs_err::read_to_string(path).unwrap();
+        assert_eq!(book, page, "run: COS_UPDATE_DOCS=1 cargo test -p cos");
+    }
 }

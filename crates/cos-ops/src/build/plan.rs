@@ -131,7 +131,16 @@ mod tests {
         let identity = Identity::from_parts(&[b"test"]);
         let content = ContentSizes { snapshot: vec![200 * MIB], ..ContentSizes::default() };
         let plan = DiskPlan::new(&SizeRequest::default(), &identity, &content).unwrap();
-        insta::assert_snapshot!(plan, @"");
+        insta::assert_snapshot!(plan, @"
+         #  name        label                start        size
+         1  bios        -                  1.0 MiB     1.0 MiB
+         2  efi         COS_GRUB           2.0 MiB   256.0 MiB
+         3  oem         COS_OEM          258.0 MiB    64.0 MiB
+         4  recovery    COS_RECOVERY     322.0 MiB   433.0 MiB
+         5  state       COS_STATE        755.0 MiB   636.0 MiB
+         6  persistent  COS_PERSISTENT     1.4 GiB   512.0 MiB
+        disk: 1.9 GiB
+        ");
         for (role, partition) in plan.partitions() {
             assert_eq!(partition.name, role.name());
         }
@@ -142,6 +151,6 @@ mod tests {
         let identity = Identity::from_parts(&[b"test"]);
         let content = ContentSizes { snapshot: vec![200 * MIB], ..ContentSizes::default() };
         let request = SizeRequest { disk: Some(1024 * MIB), ..SizeRequest::default() };
-        insta::assert_snapshot!(DiskPlan::new(&request, &identity, &content).unwrap_err(), @"");
+        insta::assert_snapshot!(DiskPlan::new(&request, &identity, &content).unwrap_err(), @"1526726656 bytes are needed, but the disk has 1073741824");
     }
 }

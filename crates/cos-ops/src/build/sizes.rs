@@ -237,21 +237,21 @@ mod tests {
 
     #[test]
     fn sizes_follow_from_the_content() {
-        insta::assert_snapshot!(table(&SizeRequest::default()).unwrap(), @"");
+        insta::assert_snapshot!(table(&SizeRequest::default()).unwrap(), @"bios 1.0 MiB; efi 256.0 MiB; oem 64.0 MiB; recovery 535.0 MiB; state 789.0 MiB; persistent 512.0 MiB");
     }
 
     #[test]
     fn the_last_partition_takes_what_a_given_disk_has_left() {
         let request = SizeRequest { disk: Some(8192 * MIB), ..SizeRequest::default() };
-        insta::assert_snapshot!(table(&request).unwrap(), @"");
+        insta::assert_snapshot!(table(&request).unwrap(), @"bios 1.0 MiB; efi 256.0 MiB; oem 64.0 MiB; recovery 535.0 MiB; state 789.0 MiB; persistent rest, 64.0 MiB");
     }
 
     #[test]
     fn a_partition_too_small_is_refused_with_numbers() {
         let partitions = BTreeMap::from([(Role::State, 100 * MIB)]);
         let error = table(&SizeRequest { partitions, disk: None }).unwrap_err();
-        insta::assert_snapshot!(error, @"");
-        insta::assert_snapshot!(error.hint().unwrap(), @"");
+        insta::assert_snapshot!(error, @"partition state needs 280.0 MiB and was given 100.0 MiB");
+        insta::assert_snapshot!(error.hint().unwrap(), @"use --partition state=280MiB or leave it out");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) struct SignedLoader {
     pub shim: &'static [&'static str],
     /// GRUB, which shim runs.
     pub grub: &'static [&'static str],
-    /// MokManager, which shim runs to enrol keys; may be missing.
+    /// `MokManager`, which shim runs to enrol keys; may be missing.
     pub mok_manager: &'static [&'static str],
     /// Directory on the EFI system partition where that GRUB looks for its configuration.
     pub vendor_directory: &'static str,
@@ -62,7 +62,14 @@ const DISTRIBUTIONS: &[Distribution] = &[
     },
     DEBIAN,
     Distribution {
-        ids: &["opensuse", "suse", "sles", "sl-micro", "opensuse-tumbleweed", "opensuse-leap"],
+        ids: &[
+            "opensuse",
+            "suse",
+            "sles",
+            "sl-micro",
+            "opensuse-tumbleweed",
+            "opensuse-leap",
+        ],
         packages: Packages {
             dracut: "dracut",
             kernel: "kernel-default-base or kernel-default",
@@ -80,7 +87,6 @@ const DISTRIBUTIONS: &[Distribution] = &[
             vendor_directory: "EFI/BOOT",
         },
         initrd: "boot/initrd-{release}",
-        ..DEBIAN
     },
     Distribution {
         ids: &["fedora", "rhel", "centos"],
@@ -93,9 +99,18 @@ const DISTRIBUTIONS: &[Distribution] = &[
         },
         grub_mkimage: "grub2-mkimage",
         signed: SignedLoader {
-            shim: &["boot/efi/EFI/fedora/shim{efi}.efi", "usr/lib/efi/shim/EFI/fedora/shim{efi}.efi"],
-            grub: &["boot/efi/EFI/fedora/grub{efi}.efi", "usr/lib/efi/grub2/EFI/fedora/grub{efi}.efi"],
-            mok_manager: &["boot/efi/EFI/fedora/mm{efi}.efi", "usr/lib/efi/shim/EFI/fedora/mm{efi}.efi"],
+            shim: &[
+                "boot/efi/EFI/fedora/shim{efi}.efi",
+                "usr/lib/efi/shim/EFI/fedora/shim{efi}.efi",
+            ],
+            grub: &[
+                "boot/efi/EFI/fedora/grub{efi}.efi",
+                "usr/lib/efi/grub2/EFI/fedora/grub{efi}.efi",
+            ],
+            mok_manager: &[
+                "boot/efi/EFI/fedora/mm{efi}.efi",
+                "usr/lib/efi/shim/EFI/fedora/mm{efi}.efi",
+            ],
             vendor_directory: "EFI/fedora",
         },
         initrd: "boot/initramfs-{release}.img",
@@ -117,7 +132,10 @@ const DEBIAN: Distribution = Distribution {
     signed: SignedLoader {
         shim: &["usr/lib/shim/shim{efi}.efi.signed"],
         grub: &["usr/lib/grub/{grub}-signed/grub{efi}.efi.signed"],
-        mok_manager: &["usr/lib/shim/mm{efi}.efi.signed", "usr/lib/shim/mm{efi}.efi"],
+        mok_manager: &[
+            "usr/lib/shim/mm{efi}.efi.signed",
+            "usr/lib/shim/mm{efi}.efi",
+        ],
         vendor_directory: "EFI/debian",
     },
     initrd: "boot/initrd.img-{release}",
@@ -207,7 +225,10 @@ mod tests {
         assert_eq!(vendor("ID=ubuntu\nID_LIKE=debian\n"), "EFI/ubuntu");
         assert_eq!(vendor("ID=pop\nID_LIKE=\"ubuntu debian\"\n"), "EFI/ubuntu");
         assert_eq!(vendor("ID=\"opensuse-tumbleweed\"\n"), "EFI/BOOT");
-        assert_eq!(vendor("ID=rocky\nID_LIKE=\"rhel centos fedora\"\n"), "EFI/fedora");
+        assert_eq!(
+            vendor("ID=rocky\nID_LIKE=\"rhel centos fedora\"\n"),
+            "EFI/fedora"
+        );
         assert_eq!(vendor(""), "EFI/debian");
     }
 

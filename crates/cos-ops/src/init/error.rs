@@ -73,13 +73,11 @@ impl InitError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoCosInit => Some(
-                "put it beside cos in the Dockerfile: COPY cos cos-init /usr/bin/".to_owned(),
-            ),
-            Self::NoKernel { package } => Some(format!("install the package {package}")),
-            Self::UnknownKernel { .. } => {
-                Some("leave --kernel away to take the newest".to_owned())
+            Self::NoCosInit => {
+                Some("put it beside cos in the Dockerfile: COPY cos cos-init /usr/bin/".to_owned())
             }
+            Self::NoKernel { package } => Some(format!("install the package {package}")),
+            Self::UnknownKernel { .. } => Some("leave --kernel away to take the newest".to_owned()),
             Self::NoLoader { bios, efi } => {
                 Some(format!("install the package {bios} (BIOS) or {efi} (UEFI)"))
             }

@@ -45,7 +45,12 @@ fn carry_out(plan: &Plan, step: &Step, monitor: &dyn Monitor) -> Result<(), Init
             write(&inside(to), 0o644, &bytes)
         }
         Step::Initrd { release, output } => build_initrd(plan, release, output, monitor),
-        Step::GrubImage { format, prefix, output, modules } => {
+        Step::GrubImage {
+            format,
+            prefix,
+            output,
+            modules,
+        } => {
             make_directory(parent(&inside(output)))?;
             let (program, package) = plan.grub_mkimage;
             let mut args = vec!["-O", format, "-p", prefix, "-o"];
@@ -81,9 +86,14 @@ fn complaints(output: &[u8]) -> impl Iterator<Item = String> {
     let complaints: Vec<String> = text
         .lines()
         .filter_map(|line| {
-            ["dracut[E]: ", "dracut[F]: ", "dracut: FAILED: ", "dracut-install: ERROR: "]
-                .iter()
-                .find_map(|mark| line.strip_prefix(mark))
+            [
+                "dracut[E]: ",
+                "dracut[F]: ",
+                "dracut: FAILED: ",
+                "dracut-install: ERROR: ",
+            ]
+            .iter()
+            .find_map(|mark| line.strip_prefix(mark))
         })
         .map(str::to_owned)
         .collect();
@@ -113,7 +123,10 @@ fn check_size(format: &str, core: &Path) -> Result<(), InitError> {
         .map_err(|source| InitError::Read { source })?
         .len();
     if format == "i386-pc" && size > CORE_LIMIT {
-        return Err(InitError::CoreTooLarge { size, limit: CORE_LIMIT });
+        return Err(InitError::CoreTooLarge {
+            size,
+            limit: CORE_LIMIT,
+        });
     }
     Ok(())
 }
@@ -124,7 +137,10 @@ fn parent(path: &Path) -> &Path {
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> InitError {
     let path: PathBuf = path.to_owned();
-    move |source| InitError::Write { path: path.clone(), source }
+    move |source| InitError::Write {
+        path: path.clone(),
+        source,
+    }
 }
 
 fn make_directory(path: &Path) -> Result<(), InitError> {
@@ -139,7 +155,9 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), InitError> {
 fn write(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), InitError> {
     make_directory(parent(path))?;
     let as_it_should_be = fs_err::symlink_metadata(path).is_ok_and(|meta| {
-        meta.is_file() && meta.len() == bytes.len() as u64 && meta.permissions().mode() & 0o7777 == mode
+        meta.is_file()
+            && meta.len() == bytes.len() as u64
+            && meta.permissions().mode() & 0o7777 == mode
     }) && fs_err::read(path).is_ok_and(|now| now == bytes);
     if as_it_should_be {
         return Ok(());
@@ -175,7 +193,10 @@ mod tests {
         write(&file, 0o600, b"new").unwrap();
         assert_eq!(fs_err::read(&outside).unwrap(), b"precious");
         assert_eq!(fs_err::read(&file).unwrap(), b"new");
-        assert_eq!(fs_err::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(
+            fs_err::metadata(&file).unwrap().permissions().mode() & 0o7777,
+            0o600
+        );
         link(&file, "elsewhere").unwrap();
         link(&file, "elsewhere").unwrap();
         assert_eq!(fs_err::read_link(&file).unwrap(), Path::new("elsewhere"));

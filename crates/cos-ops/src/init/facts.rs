@@ -26,6 +26,10 @@ pub(super) struct Kernel {
 }
 
 /// What an image has.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing that is there or not"
+)]
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub distribution: &'static Distribution,
@@ -40,7 +44,7 @@ pub(super) struct Facts {
     /// Whether GRUB's modules for a BIOS are there, and those for UEFI.
     pub has_bios_modules: bool,
     pub has_efi_modules: bool,
-    /// The signed shim, GRUB and MokManager that are there, from the root of the image.
+    /// The signed shim, GRUB and `MokManager` that are there, from the root of the image.
     pub shim: Option<String>,
     pub signed_grub: Option<String>,
     pub mok_manager: Option<String>,
@@ -55,8 +59,8 @@ impl Facts {
         machine: &str,
         keepable: &[&'static str],
     ) -> Result<Self, InitError> {
-        let architecture =
-            Architecture::find(machine).ok_or_else(|| InitError::Architecture(machine.to_owned()))?;
+        let architecture = Architecture::find(machine)
+            .ok_or_else(|| InitError::Architecture(machine.to_owned()))?;
         let distribution = Distribution::find(&os_release(root)?);
         let exists = |path: &str| fs_err::metadata(root.join(path)).is_ok();
         let program = |name: &str| {
@@ -71,7 +75,10 @@ impl Facts {
                 .find(|path| exists(path))
         };
         let modules = |platform: &str| {
-            exists(&format!("{}/{platform}/moddep.lst", distribution.grub_modules))
+            exists(&format!(
+                "{}/{platform}/moddep.lst",
+                distribution.grub_modules
+            ))
         };
         Ok(Self {
             distribution,
@@ -86,7 +93,11 @@ impl Facts {
             shim: first(distribution.signed.shim),
             signed_grub: first(distribution.signed.grub),
             mok_manager: first(distribution.signed.mok_manager),
-            kept: keepable.iter().copied().filter(|path| exists(path)).collect(),
+            kept: keepable
+                .iter()
+                .copied()
+                .filter(|path| exists(path))
+                .collect(),
         })
     }
 }
@@ -111,17 +122,25 @@ fn kernels(root: &Path) -> Result<Vec<Kernel>, InitError> {
     };
     let mut kernels = Vec::new();
     for entry in entries {
-        let name = entry.map_err(|source| InitError::Read { source })?.file_name();
-        let Some(release) = name.to_str() else { continue };
+        let name = entry
+            .map_err(|source| InitError::Read { source })?
+            .file_name();
+        let Some(release) = name.to_str() else {
+            continue;
+        };
         let places = [
             format!("boot/vmlinuz-{release}"),
             format!("boot/Image-{release}"),
             format!("usr/lib/modules/{release}/vmlinuz"),
             format!("usr/lib/modules/{release}/Image"),
         ];
-        let is_file = |path: &String| fs_err::metadata(root.join(path)).is_ok_and(|meta| meta.is_file());
+        let is_file =
+            |path: &String| fs_err::metadata(root.join(path)).is_ok_and(|meta| meta.is_file());
         if let Some(path) = places.into_iter().find(is_file) {
-            kernels.push(Kernel { release: release.to_owned(), path });
+            kernels.push(Kernel {
+                release: release.to_owned(),
+                path,
+            });
         }
     }
     kernels.sort_by(|a, b| compare_releases(&b.release, &a.release));
@@ -137,7 +156,8 @@ fn compare_releases(a: &str, b: &str) -> Ordering {
         if in_a > 0 && in_b > 0 {
             let value = |text: &[u8]| {
                 text.iter().fold(0u64, |sum, digit| {
-                    sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+                    sum.saturating_mul(10)
+                        .saturating_add(u64::from(digit - b'0'))
                 })
             };
             match value(&a[..in_a]).cmp(&value(&b[..in_b])) {
@@ -165,7 +185,11 @@ mod tests {
             ("6.12", "6.12.1"),
             ("6.12.1-cloud", "6.12.2-amd64"),
         ] {
-            assert_eq!(compare_releases(older, newer), Ordering::Less, "{older} {newer}");
+            assert_eq!(
+                compare_releases(older, newer),
+                Ordering::Less,
+                "{older} {newer}"
+            );
             assert_eq!(compare_releases(newer, older), Ordering::Greater);
         }
         assert_eq!(compare_releases("6.1", "6.1"), Ordering::Equal);
@@ -182,6 +206,9 @@ mod tests {
         fs_err::write(root.path().join("usr/lib/modules/6.1.0-10/vmlinuz"), "").unwrap();
         let found = kernels(root.path()).unwrap();
         let paths: Vec<_> = found.iter().map(|kernel| kernel.path.as_str()).collect();
-        assert_eq!(paths, ["usr/lib/modules/6.1.0-10/vmlinuz", "boot/vmlinuz-6.1.0-9"]);
+        assert_eq!(
+            paths,
+            ["usr/lib/modules/6.1.0-10/vmlinuz", "boot/vmlinuz-6.1.0-9"]
+        );
     }
 }

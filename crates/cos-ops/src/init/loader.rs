@@ -114,8 +114,16 @@ fn plan_bios(facts: &Facts, steps: &mut Vec<Step>) -> Option<BiosLoader> {
         });
     }
     for (format, prefix, output) in [
-        ("i386-pc", format!("{DISK_PREFIX}/{DISK_LOADER_DIRECTORY}"), &loader.core),
-        ("i386-pc-eltorito", format!("/{DISK_LOADER_DIRECTORY}"), &loader.eltorito),
+        (
+            "i386-pc",
+            format!("{DISK_PREFIX}/{DISK_LOADER_DIRECTORY}"),
+            &loader.core,
+        ),
+        (
+            "i386-pc-eltorito",
+            format!("/{DISK_LOADER_DIRECTORY}"),
+            &loader.eltorito,
+        ),
     ] {
         steps.push(Step::GrubImage {
             format,
@@ -139,7 +147,12 @@ fn plan_efi(facts: &Facts, steps: &mut Vec<Step>) -> Option<EfiLoader> {
         from
     };
     if let (Some(shim), Some(grub)) = (&facts.shim, &facts.signed_grub) {
-        let mut copy = |from: &str, to| steps.push(Step::Copy { from: from.to_owned(), to });
+        let mut copy = |from: &str, to| {
+            steps.push(Step::Copy {
+                from: from.to_owned(),
+                to,
+            })
+        };
         // shim looks for these names beside itself.
         copy(shim, file(architecture.default_loader));
         copy(grub, file(&format!("grub{}.efi", architecture.efi)));

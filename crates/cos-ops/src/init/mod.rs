@@ -105,7 +105,12 @@ impl fmt::Display for Step {
                 write!(f, "build the initrd /{output} for kernel {release}")
             }
             Self::Copy { from, to } => write!(f, "copy /{from} to /{to}"),
-            Self::GrubImage { format, prefix, output, modules } => write!(
+            Self::GrubImage {
+                format,
+                prefix,
+                output,
+                modules,
+            } => write!(
                 f,
                 "build GRUB for {format} as /{output} (configuration in {prefix}, modules: {})",
                 modules.join(" ")
@@ -137,7 +142,10 @@ impl fmt::Display for Plan {
 
 /// Looks at the image and plans. Nothing is changed.
 pub fn plan(options: &InitOptions) -> Result<Plan, InitError> {
-    let keepable: Vec<&str> = assets::CONFIGURATION.iter().map(|asset| asset.path).collect();
+    let keepable: Vec<&str> = assets::CONFIGURATION
+        .iter()
+        .map(|asset| asset.path)
+        .collect();
     let facts = Facts::probe(&options.root, &options.machine, &keepable)?;
     draw_up(&options.root, options.kernel.as_deref(), &facts)
 }
@@ -167,23 +175,33 @@ fn draw_up(root: &Path, release: Option<&str>, facts: &Facts) -> Result<Plan, In
     }
     let mut steps: Vec<Step> = DIRECTORIES
         .iter()
-        .map(|path| Step::Directory { path: (*path).to_owned() })
+        .map(|path| Step::Directory {
+            path: (*path).to_owned(),
+        })
         .collect();
     let configuration = assets::CONFIGURATION
         .iter()
         .filter(|asset| !facts.kept.contains(&asset.path));
-    steps.extend(assets::PARTS.iter().chain(configuration).map(|asset| Step::Write {
-        path: asset.path.to_owned(),
-        mode: asset.mode,
-        text: asset.render(facts),
-    }));
+    steps.extend(
+        assets::PARTS
+            .iter()
+            .chain(configuration)
+            .map(|asset| Step::Write {
+                path: asset.path.to_owned(),
+                mode: asset.mode,
+                text: asset.render(facts),
+            }),
+    );
     steps.push(Step::ForgetIdentity);
     // dbus made a second copy of the identity at installation; it must be the same one.
     steps.push(Step::Link {
         path: "var/lib/dbus/machine-id".to_owned(),
         target: "/etc/machine-id".to_owned(),
     });
-    let initrd = facts.distribution.initrd.replace("{release}", &kernel.release);
+    let initrd = facts
+        .distribution
+        .initrd
+        .replace("{release}", &kernel.release);
     steps.push(Step::Initrd {
         release: kernel.release.clone(),
         output: initrd.clone(),
@@ -232,7 +250,10 @@ fn choose_kernel<'a>(release: Option<&str>, facts: &'a Facts) -> Result<&'a Kern
     let Some(release) = release else {
         return Ok(newest);
     };
-    let found = facts.kernels.iter().find(|kernel| kernel.release == release);
+    let found = facts
+        .kernels
+        .iter()
+        .find(|kernel| kernel.release == release);
     found.ok_or_else(|| InitError::UnknownKernel {
         release: release.to_owned(),
         present: facts

@@ -7,8 +7,14 @@ fn debian() -> Facts {
         distribution: Distribution::find("ID=debian"),
         architecture: Architecture::find("x86_64").unwrap(),
         kernels: vec![
-            Kernel { release: "6.12.1".into(), path: "boot/vmlinuz-6.12.1".into() },
-            Kernel { release: "6.1.9".into(), path: "usr/lib/modules/6.1.9/vmlinuz".into() },
+            Kernel {
+                release: "6.12.1".into(),
+                path: "boot/vmlinuz-6.12.1".into(),
+            },
+            Kernel {
+                release: "6.1.9".into(),
+                path: "usr/lib/modules/6.1.9/vmlinuz".into(),
+            },
         ],
         has_cos_init: true,
         has_dracut: true,
@@ -36,8 +42,39 @@ fn the_plan_for_a_debian_image() {
         .lines()
         .map(|line| line.split(" (").next().unwrap_or(line).to_owned())
         .collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
-    assert_eq!(plan.warnings, ["the image has 2 kernels; 6.12.1 boots, --kernel chooses another"]);
+    insta::assert_snapshot!(lines.join("\n"), @"
+    make directory /oem
+    make directory /system/oem
+    make directory /usr/local
+    make directory /usr/local/cloud-config
+    make directory /var/log/journal
+    write /usr/lib/dracut/modules.d/90cos/module-setup.sh
+    write /usr/lib/dracut/modules.d/90cos/cos-cmdline.sh
+    write /usr/lib/dracut/modules.d/90cos/cos-init.service
+    write /usr/lib/dracut/modules.d/90cos/cos-failure.service
+    write /usr/lib/dracut/modules.d/90cos/61-cos.rules
+    write /usr/lib/udev/rules.d/61-cos.rules
+    write /etc/dracut.conf.d/50-cos.conf
+    write /system/oem/00_rootfs.yaml
+    write /system/oem/10_network.yaml
+    write /etc/cos/config.yaml
+    write /etc/cos/bootargs.cfg
+    empty /etc/machine-id
+    link /var/lib/dbus/machine-id to /etc/machine-id
+    build the initrd /boot/initrd.img-6.12.1 for kernel 6.12.1
+    link /boot/vmlinuz to vmlinuz-6.12.1
+    link /boot/initrd to initrd.img-6.12.1
+    copy /usr/lib/grub/i386-pc/boot.img to /usr/lib/cos/boot/bios/boot.img
+    copy /usr/lib/grub/i386-pc/boot_hybrid.img to /usr/lib/cos/boot/bios/boot_hybrid.img
+    build GRUB for i386-pc as /usr/lib/cos/boot/bios/core.img
+    build GRUB for i386-pc-eltorito as /usr/lib/cos/boot/bios/eltorito.img
+    build GRUB for x86_64-efi as /usr/lib/cos/boot/efi/BOOTX64.EFI
+    write /usr/lib/cos/boot/manifest.json
+    ");
+    assert_eq!(
+        plan.warnings,
+        ["the image has 2 kernels; 6.12.1 boots, --kernel chooses another"]
+    );
 }
 
 #[test]
@@ -61,7 +98,11 @@ fn a_signed_loader_is_copied_under_the_names_shim_knows() {
         assert!(text.contains(line), "{line} in\n{text}");
     }
     assert!(!text.contains("build GRUB"));
-    assert!(plan.warnings[0].contains("grub-pc-bin"), "{:?}", plan.warnings);
+    assert!(
+        plan.warnings[0].contains("grub-pc-bin"),
+        "{:?}",
+        plan.warnings
+    );
     let Some(Step::Write { text, .. }) = plan.steps.last() else {
         panic!("the manifest comes last");
     };
@@ -77,7 +118,11 @@ fn what_is_missing_is_named_with_its_package() {
     type Break = fn(&mut Facts);
     let cases: [(Break, &str, &str); 5] = [
         (|facts| facts.has_dracut = false, "dracut", "package dracut"),
-        (|facts| facts.has_grub_mkimage = false, "grub-mkimage", "grub-common"),
+        (
+            |facts| facts.has_grub_mkimage = false,
+            "grub-mkimage",
+            "grub-common",
+        ),
         (|facts| facts.kernels.clear(), "no kernel", "linux-image"),
         (|facts| facts.has_cos_init = false, "cos-init", "COPY"),
         (
@@ -94,12 +139,18 @@ fn what_is_missing_is_named_with_its_package() {
         assert!(error.hint().unwrap().contains(hint), "{:?}", error.hint());
     }
     let error = draw_up(Path::new("/"), Some("5.0"), &debian()).unwrap_err();
-    assert_eq!(error.to_string(), "the image has no kernel 5.0; it has 6.12.1, 6.1.9");
+    assert_eq!(
+        error.to_string(),
+        "the image has no kernel 5.0; it has 6.12.1, 6.1.9"
+    );
 }
 
 #[test]
 fn configuration_of_the_image_is_kept() {
-    let facts = Facts { kept: vec!["etc/cos/bootargs.cfg"], ..debian() };
+    let facts = Facts {
+        kept: vec!["etc/cos/bootargs.cfg"],
+        ..debian()
+    };
     let text = drawn_up(&facts).to_string();
     assert!(!text.contains("etc/cos/bootargs.cfg"));
     assert!(text.contains("etc/cos/config.yaml"));
@@ -113,7 +164,11 @@ fn the_kernel_arguments_are_understood_by_the_builder() {
         _ => None,
     });
     let arguments = cos_boot::KernelArguments::from_bootargs(bootargs.unwrap()).unwrap();
-    assert!(arguments.as_str().starts_with("console=tty1 console=ttyS0,115200 panic=30"));
+    assert!(
+        arguments
+            .as_str()
+            .starts_with("console=tty1 console=ttyS0,115200 panic=30")
+    );
 }
 
 #[test]
@@ -126,5 +181,9 @@ fn an_arm_image_has_no_bios_and_its_own_names() {
     let plan = drawn_up(&facts);
     let text = plan.to_string();
     assert!(text.contains("build GRUB for arm64-efi as /usr/lib/cos/boot/efi/BOOTAA64.EFI"));
-    assert!(plan.warnings.iter().all(|warning| !warning.contains("BIOS")));
+    assert!(
+        plan.warnings
+            .iter()
+            .all(|warning| !warning.contains("BIOS"))
+    );
 }

@@ -123,7 +123,8 @@ mod tests {
     fn archive(names: &[&str]) -> Vec<u8> {
         let mut out = Vec::new();
         for name in names.iter().chain(&["TRAILER!!!"]) {
-            let content = format!("content of {name}");
+            let is_trailer = *name == "TRAILER!!!";
+            let content = if is_trailer { String::new() } else { format!("content of {name}") };
             out.extend_from_slice(MAGIC);
             for index in 0..13 {
                 let value = match index {

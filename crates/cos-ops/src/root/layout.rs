@@ -102,7 +102,30 @@ mod tests {
         let run = tree.add(symlink(b"/elsewhere"));
         tree.link(Tree::ROOT, b"run", run);
         apply(&mut tree, &NoContent).unwrap();
-        insta::assert_debug_snapshot!(paths(&tree), @"");
+        insta::assert_debug_snapshot!(paths(&tree), @r#"
+        [
+            " 755",
+            "boot 755",
+            "dev 755",
+            "etc 755",
+            "etc/machine-id 444",
+            "home 0",
+            "mnt 755",
+            "oem 755",
+            "opt 755",
+            "proc 755",
+            "root 755",
+            "run 755",
+            "srv 755",
+            "sys 755",
+            "tmp 1777",
+            "usr 755",
+            "usr/bin 755",
+            "usr/local 755",
+            "var 755",
+            "var/home 755",
+        ]
+        "#);
         assert_eq!(tree.lookup(b"home"), Some(home), "a link to a directory is a mount point already");
     }
 

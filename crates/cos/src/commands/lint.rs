@@ -27,8 +27,8 @@ pub(crate) fn lint(
     // Writing to a String cannot fail.
     let _infallible = match (errors, warnings) {
         (0, 0) => writeln!(text, "nothing found: the image should boot"),
-        (0, _) => writeln!(text, "{warnings} warnings: the image should boot"),
-        _ => writeln!(text, "{errors} errors, {warnings} warnings: the image does not boot"),
+        (0, _) => writeln!(text, "warnings: {warnings}; the image should boot"),
+        _ => writeln!(text, "errors: {errors}, warnings: {warnings}; the image does not boot"),
     };
     renderer.result(&text, &findings)?;
     let failed = errors > 0 || (arguments.strict && warnings > 0);
