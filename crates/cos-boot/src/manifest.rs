@@ -72,7 +72,11 @@ pub enum ManifestError {
     #[error("/{} cannot be understood", MANIFEST_PATH)]
     Parse(#[source] serde_json::Error),
     /// Written by another version of cOS.
-    #[error("/{} has version {found}, this cOS reads version {}", MANIFEST_PATH, LoaderManifest::VERSION)]
+    #[error(
+        "/{} has version {found}, this cOS reads version {}",
+        MANIFEST_PATH,
+        LoaderManifest::VERSION
+    )]
     Version {
         /// The version it says it has.
         found: u32,
@@ -127,11 +131,17 @@ mod tests {
             initrd: "boot/initrd.img".into(),
             bios: None,
             efi: Some(EfiLoader {
-                files: vec![EfiFile { from: "a".into(), to: "EFI/BOOT/BOOTX64.EFI".into() }],
+                files: vec![EfiFile {
+                    from: "a".into(),
+                    to: "EFI/BOOT/BOOTX64.EFI".into(),
+                }],
                 vendor_directory: None,
             }),
         };
         let text = manifest.to_json().unwrap();
-        assert_eq!(LoaderManifest::from_json(text.as_bytes()).unwrap(), manifest);
+        assert_eq!(
+            LoaderManifest::from_json(text.as_bytes()).unwrap(),
+            manifest
+        );
     }
 }

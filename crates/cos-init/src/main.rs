@@ -74,7 +74,9 @@ fn boot() -> Result<(), InitError> {
         keep_identity(&layout, &mut log);
     }
     if let Err(error) = up_to_date::stamp(Path::new(SYSROOT)) {
-        log.warn(format!("systemd will generate anew what the image has: {error}"));
+        log.warn(format!(
+            "systemd will generate anew what the image has: {error}"
+        ));
     }
     write_fstab(&root, &writable, &mut log);
     let report = report::Report {

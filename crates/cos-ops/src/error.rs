@@ -150,10 +150,13 @@ impl OpsError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             _ if self.is_cancelled() => ErrorKind::Cancelled,
-            Self::Image { .. } | Self::BootFiles(_) | Self::Architecture { .. } | Self::Layout(_) => {
-                ErrorKind::Image
+            Self::Image { .. }
+            | Self::BootFiles(_)
+            | Self::Architecture { .. }
+            | Self::Layout(_) => ErrorKind::Image,
+            Self::Arguments(_) | Self::Size(_) | Self::Plan(_) | Self::NoLoader { .. } => {
+                ErrorKind::Request
             }
-            Self::Arguments(_) | Self::Size(_) | Self::Plan(_) | Self::NoLoader { .. } => ErrorKind::Request,
             _ => ErrorKind::Host,
         }
     }
@@ -178,7 +181,8 @@ impl OpsError {
     /// Whether a cancellation lies at the bottom of it.
     fn is_cancelled(&self) -> bool {
         let first: &(dyn std::error::Error + 'static) = self;
-        std::iter::successors(Some(first), |error| error.source()).any(|error| error.is::<Cancelled>())
+        std::iter::successors(Some(first), |error| error.source())
+            .any(<dyn std::error::Error + 'static>::is::<Cancelled>)
             || matches!(self, Self::Cancelled(_))
     }
 }

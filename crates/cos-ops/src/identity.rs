@@ -19,7 +19,9 @@ impl Identity {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
-        Self { seed: hasher.finalize().into() }
+        Self {
+            seed: hasher.finalize().into(),
+        }
     }
 
     /// The UUID of one role: `disk`, `state partition`, …
@@ -44,7 +46,11 @@ impl Identity {
     }
 
     fn bytes(&self, role: &str) -> [u8; 32] {
-        Sha256::new().chain_update(self.seed).chain_update(role).finalize().into()
+        Sha256::new()
+            .chain_update(self.seed)
+            .chain_update(role)
+            .finalize()
+            .into()
     }
 }
 
@@ -56,7 +62,10 @@ mod tests {
     fn identities_follow_from_their_parts_and_role() {
         let one = Identity::from_parts(&[b"a", b"bc"]);
         let other = Identity::from_parts(&[b"ab", b"c"]);
-        assert_eq!(one.uuid("disk"), Identity::from_parts(&[b"a", b"bc"]).uuid("disk"));
+        assert_eq!(
+            one.uuid("disk"),
+            Identity::from_parts(&[b"a", b"bc"]).uuid("disk")
+        );
         assert_ne!(one.uuid("disk"), one.uuid("state"));
         assert_ne!(one.uuid("disk"), other.uuid("disk"));
         assert_eq!(one.uuid("disk").get_version_num(), 8);

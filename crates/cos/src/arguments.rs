@@ -75,7 +75,12 @@ pub(crate) struct SourceArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) ca_certificate: Vec<PathBuf>,
     /// Read registry credentials from this file instead of the standard places.
-    #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "REGISTRY_AUTH_FILE",
+        hide_env_values = true
+    )]
     pub(crate) auth_file: Option<PathBuf>,
     /// Keep temporary data here [default: beside the result].
     #[arg(long, value_name = "DIR")]
@@ -189,8 +194,16 @@ mod tests {
     /// Every verb with its long help, as a page of the book.
     fn reference(command: &clap::Command, name: &str, page: &mut String) {
         let mut command = command.clone().term_width(100).bin_name(name);
-        write!(page, "\n## `{name}`\n\n```text\n{}\n```\n", command.render_long_help()).unwrap();
-        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+        write!(
+            page,
+            "\n## `{name}`\n\n```text\n{}\n```\n",
+            command.render_long_help()
+        )
+        .unwrap();
+        for verb in command
+            .get_subcommands()
+            .filter(|verb| verb.get_name() != "help")
+        {
             reference(verb, &format!("{name} {}", verb.get_name()), page);
         }
     }
@@ -199,12 +212,20 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the variable is for developers")]
     fn the_book_shows_this_command_line() {
-        let mut page = "# Commands\n\nMade from the definitions in `crates/cos/src/arguments.rs`.\n".to_owned();
+        let mut page =
+            "# Commands\n\nMade from the definitions in `crates/cos/src/arguments.rs`.\n"
+                .to_owned();
         let mut command = Cli::command().term_width(100);
         command.build();
         reference(&command, "cos", &mut page);
-        let page: String = page.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/reference/commands.md");
+        let page: String = page
+            .lines()
+            .map(|line| line.trim_end().to_owned() + "\n")
+            .collect();
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docs/src/reference/commands.md"
+        );
         if std::env::var_os("COS_UPDATE_DOCS").is_some() {
             fs_err::write(path, &page).unwrap();
         }

@@ -23,7 +23,10 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
     pub(crate) fn read() -> Self {
         let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let text = |name: &str| var(name).and_then(|value| value.into_string().ok());
@@ -36,7 +39,10 @@ impl Environment {
             certificate_file: var("SSL_CERT_FILE").map(PathBuf::from),
             http_proxy: either("HTTP_PROXY"),
             https_proxy: either("HTTPS_PROXY"),
-            no_proxy: no_proxy.split(',').map(|host| host.trim().to_owned()).collect(),
+            no_proxy: no_proxy
+                .split(',')
+                .map(|host| host.trim().to_owned())
+                .collect(),
         }
     }
 }

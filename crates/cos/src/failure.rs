@@ -9,7 +9,10 @@ use std::process::ExitCode;
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// An argument that parses, and cannot be used.
-    Argument { error: Box<dyn std::error::Error>, hint: Option<String> },
+    Argument {
+        error: Box<dyn std::error::Error>,
+        hint: Option<String>,
+    },
     /// The operation failed.
     Operation(OpsError),
     /// Preparing an image failed.

@@ -19,7 +19,11 @@ use std::sync::atomic::AtomicBool;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let format = if cli.json { Format::Json } else { Format::Human };
+    let format = if cli.json {
+        Format::Json
+    } else {
+        Format::Human
+    };
     let (cancelled, handler) = match signals::cancellation() {
         Ok(flag) => (flag, None),
         Err(error) => (Arc::new(AtomicBool::new(false)), Some(error)),

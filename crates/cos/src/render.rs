@@ -29,9 +29,18 @@ impl Renderer {
     /// A renderer that asks operations to stop once `cancelled` is set.
     pub(crate) fn new(format: Format, quiet: bool, cancelled: Arc<AtomicBool>) -> Self {
         let show = format == Format::Human && !quiet && io::stderr().is_terminal();
-        let target = if show { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if show {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bars = MultiProgress::with_draw_target(target);
-        Self { format, bars, running: Mutex::default(), cancelled }
+        Self {
+            format,
+            bars,
+            running: Mutex::default(),
+            cancelled,
+        }
     }
 
     /// Prints the result of a command: `text` for people, `value` (tagged `event: result`) for programs.
@@ -47,9 +56,14 @@ impl Renderer {
     }
 
     /// Prints an error with its causes and its hint.
-    pub(crate) fn error(&self, error: &dyn std::error::Error, hint: Option<&str>) -> io::Result<()> {
-        let causes: Vec<String> =
-            std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
+    pub(crate) fn error(
+        &self,
+        error: &dyn std::error::Error,
+        hint: Option<&str>,
+    ) -> io::Result<()> {
+        let causes: Vec<String> = std::iter::successors(error.source(), |cause| cause.source())
+            .map(ToString::to_string)
+            .collect();
         if self.format == Format::Json {
             let mut out = io::stdout().lock();
             let message = error.to_string();
@@ -69,7 +83,12 @@ impl Renderer {
     fn show(&self, event: &Event) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Started { task, label, total, unit } => {
+            Event::Started {
+                task,
+                label,
+                total,
+                unit,
+            } => {
                 let bar = self.bars.add(bar(*total, *unit));
                 bar.set_message(label.clone());
                 running.insert(*task, bar);
@@ -87,7 +106,8 @@ impl Renderer {
             }
             Event::Warning { message } => {
                 let line = format!("warning: {message}");
-                self.bars.suspend(|| print_line(&mut io::stderr().lock(), &line));
+                self.bars
+                    .suspend(|| print_line(&mut io::stderr().lock(), &line));
             }
         }
     }

@@ -1,5 +1,9 @@
 //! Built media boot: to a login, with a verified read-only root, forgetting and keeping what they should.
-#![expect(clippy::disallowed_methods, reason = "tests look at the machine with plain std")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the machine with plain std and stop at the first surprise"
+)]
 
 mod common;
 
@@ -12,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Software emulation on a busy machine.
-const BOOT: Duration = Duration::from_secs(420);
+const BOOT: Duration = Duration::from_mins(7);
 
 /// Whether the machine's programs are there; if not, the skip is recorded.
 fn can_boot(test: &str, firmware: Firmware) -> bool {
@@ -27,34 +31,70 @@ fn can_boot(test: &str, firmware: Firmware) -> bool {
 
 /// The root is verified, read-only, and the one the kernel was told of.
 fn check_root(machine: &mut Machine, mode: &str) {
-    let root = machine.check("findmnt --noheadings --output SOURCE,FSTYPE,OPTIONS /").unwrap();
-    assert!(root.contains("/dev/mapper/cos-root") && root.contains("erofs"), "{root}");
+    let root = machine
+        .check("findmnt --noheadings --output SOURCE,FSTYPE,OPTIONS /")
+        .unwrap();
+    assert!(
+        root.contains("/dev/mapper/cos-root") && root.contains("erofs"),
+        "{root}"
+    );
     assert!(root.contains("ro"), "{root}");
-    assert_eq!(machine.check("cat /sys/block/dm-0/dm/name").unwrap().trim(), "cos-root");
+    assert_eq!(
+        machine.check("cat /sys/block/dm-0/dm/name").unwrap().trim(),
+        "cos-root"
+    );
     let log = machine.check("dmesg | grep -i verity").unwrap();
     assert!(log.contains("verity"), "{log}");
     let command_line = machine.check("cat /proc/cmdline").unwrap();
     assert!(command_line.contains("cos.roothash="), "{command_line}");
-    assert!(command_line.contains(&format!("cos.mode={mode}")), "{command_line}");
-    assert_ne!(machine.run("touch /usr/written").unwrap().code, 0, "/usr can be written");
-    machine.check(&format!("test -e /run/cos/{mode}_mode")).unwrap();
-    let failed = machine.check("systemctl --failed --no-legend --plain").unwrap();
+    assert!(
+        command_line.contains(&format!("cos.mode={mode}")),
+        "{command_line}"
+    );
+    assert_ne!(
+        machine.run("touch /usr/written").unwrap().code,
+        0,
+        "/usr can be written"
+    );
+    machine
+        .check(&format!("test -e /run/cos/{mode}_mode"))
+        .unwrap();
+    let failed = machine
+        .check("systemctl --failed --no-legend --plain")
+        .unwrap();
     assert_eq!(failed.trim(), "", "units failed");
 }
 
 /// After a reboot, what was written to `/etc` is gone and what was written to `/usr/local` is there.
 fn check_persistence(machine: &mut Machine) {
     let id = machine.check("cat /etc/machine-id").unwrap();
-    machine.check("echo gone > /etc/written; echo kept > /usr/local/written; sync").unwrap();
+    machine
+        .check("echo gone > /etc/written; echo kept > /usr/local/written; sync")
+        .unwrap();
     machine.reboot().unwrap();
     machine.login(BOOT).unwrap();
-    assert_ne!(machine.run("test -e /etc/written").unwrap().code, 0, "/etc kept a file");
-    assert_eq!(machine.check("cat /usr/local/written").unwrap().trim(), "kept");
-    assert_eq!(machine.check("cat /etc/machine-id").unwrap(), id, "the machine id changed");
+    assert_ne!(
+        machine.run("test -e /etc/written").unwrap().code,
+        0,
+        "/etc kept a file"
+    );
+    assert_eq!(
+        machine.check("cat /usr/local/written").unwrap().trim(),
+        "kept"
+    );
+    assert_eq!(
+        machine.check("cat /etc/machine-id").unwrap(),
+        id,
+        "the machine id changed"
+    );
 }
 
 fn boot_disk(test: &str, disk: &Path, firmware: Firmware, more: impl FnOnce(&mut Machine)) {
-    let mut machine = Machine::builder(test).disk(disk).firmware(firmware).boot().unwrap();
+    let mut machine = Machine::builder(test)
+        .disk(disk)
+        .firmware(firmware)
+        .boot()
+        .unwrap();
     machine.login(BOOT).unwrap();
     check_root(&mut machine, "active");
     more(&mut machine);
@@ -64,28 +104,45 @@ fn boot_disk(test: &str, disk: &Path, firmware: Firmware, more: impl FnOnce(&mut
 #[test]
 fn debian_13_disk_bios() {
     if can_boot("debian_13_disk_bios", Firmware::Bios) {
-        boot_disk("debian_13_disk_bios", &medium("disk", Suite::Trixie), Firmware::Bios, check_persistence);
+        boot_disk(
+            "debian_13_disk_bios",
+            &medium("disk", Suite::Trixie),
+            Firmware::Bios,
+            check_persistence,
+        );
     }
 }
 
 #[test]
 fn debian_13_disk_uefi() {
     if can_boot("debian_13_disk_uefi", Firmware::Uefi) {
-        boot_disk("debian_13_disk_uefi", &medium("disk", Suite::Trixie), Firmware::Uefi, |_| {});
+        boot_disk(
+            "debian_13_disk_uefi",
+            &medium("disk", Suite::Trixie),
+            Firmware::Uefi,
+            |_| {},
+        );
     }
 }
 
 #[test]
 fn debian_12_disk_uefi() {
     if can_boot("debian_12_disk_uefi", Firmware::Uefi) {
-        boot_disk("debian_12_disk_uefi", &medium("disk", Suite::Bookworm), Firmware::Uefi, check_persistence);
+        boot_disk(
+            "debian_12_disk_uefi",
+            &medium("disk", Suite::Bookworm),
+            Firmware::Uefi,
+            check_persistence,
+        );
     }
 }
 
 fn boot_live(mut machine: Machine) {
     machine.login(BOOT).unwrap();
     check_root(&mut machine, "live");
-    machine.check("echo here > /etc/written && cat /etc/written").unwrap();
+    machine
+        .check("echo here > /etc/written && cat /etc/written")
+        .unwrap();
     machine.power_off().unwrap();
 }
 
@@ -93,7 +150,12 @@ fn boot_live(mut machine: Machine) {
 fn debian_13_iso_as_cd_bios() {
     if can_boot("debian_13_iso_as_cd_bios", Firmware::Bios) {
         let iso = medium("iso", Suite::Trixie);
-        boot_live(Machine::builder("debian_13_iso_as_cd_bios").cdrom(&iso).boot().unwrap());
+        boot_live(
+            Machine::builder("debian_13_iso_as_cd_bios")
+                .cdrom(&iso)
+                .boot()
+                .unwrap(),
+        );
     }
 }
 
@@ -119,11 +181,18 @@ fn debian_12_iso_as_cd_uefi() {
 fn with_flipped_byte(disk: &Path, directory: &Path) -> PathBuf {
     let damaged = directory.join("damaged.img");
     cos_testkit::process::run(
-        std::process::Command::new("cp").arg("--sparse=always").arg(disk).arg(&damaged),
+        std::process::Command::new("cp")
+            .arg("--sparse=always")
+            .arg(disk)
+            .arg(&damaged),
     )
     .unwrap();
     let offset = last_root_image(disk);
-    let file = File::options().read(true).write(true).open(&damaged).unwrap();
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(&damaged)
+        .unwrap();
     let mut byte = [0];
     // A byte of the superblock's reserved space: nothing but the hash tree can tell.
     file.read_exact_at(&mut byte, offset + 100).unwrap();
@@ -161,7 +230,15 @@ fn one_flipped_byte_stops_the_boot() {
     }
     let directory = cos_testkit::temp_dir().unwrap();
     let damaged = with_flipped_byte(&medium("disk", Suite::Trixie), directory.path());
-    let mut machine = Machine::builder("one_flipped_byte_stops_the_boot").disk(&damaged).boot().unwrap();
-    let said = machine.expect("does not match its root hash|data block [0-9]+ is corrupted", BOOT).unwrap();
+    let mut machine = Machine::builder("one_flipped_byte_stops_the_boot")
+        .disk(&damaged)
+        .boot()
+        .unwrap();
+    let said = machine
+        .expect(
+            "does not match its root hash|data block [0-9]+ is corrupted",
+            BOOT,
+        )
+        .unwrap();
     assert!(!said.contains("login:"), "{said}");
 }

@@ -1,5 +1,9 @@
 //! The root image of a real image, against an independent unpacker and the kernel.
-#![expect(clippy::disallowed_methods, reason = "tests look at the machine with plain std")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests look at the machine with plain std and stop at the first surprise"
+)]
 
 mod common;
 #[path = "common/compare.rs"]
@@ -21,8 +25,13 @@ struct Mounted(TempDir);
 impl Mounted {
     fn new(image: &Path) -> Self {
         let directory = temp_dir().unwrap();
-        process::run(Command::new("mount").args(["-o", "loop,ro", "-t", "erofs"]).arg(image).arg(directory.path()))
-            .unwrap();
+        process::run(
+            Command::new("mount")
+                .args(["-o", "loop,ro", "-t", "erofs"])
+                .arg(image)
+                .arg(directory.path()),
+        )
+        .unwrap();
         Self(directory)
     }
 }
@@ -37,7 +46,14 @@ impl Drop for Mounted {
 fn unpack(archive: &Path, directory: &Path) {
     let layout = directory.join("layout");
     std::fs::create_dir(&layout).unwrap();
-    process::run(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(&layout)).unwrap();
+    process::run(
+        Command::new("tar")
+            .arg("-xf")
+            .arg(archive)
+            .arg("-C")
+            .arg(&layout),
+    )
+    .unwrap();
     let index = std::fs::read_to_string(layout.join("index.json")).unwrap();
     let tag = index
         .split("org.opencontainers.image.ref.name\":\"")
@@ -45,8 +61,12 @@ fn unpack(archive: &Path, directory: &Path) {
         .and_then(|rest| rest.split('"').next())
         .unwrap_or("latest");
     let image = format!("{}:{tag}", layout.display());
-    process::run(Command::new("umoci").args(["raw", "unpack", "--image", &image]).arg(directory.join("root")))
-        .unwrap();
+    process::run(
+        Command::new("umoci")
+            .args(["raw", "unpack", "--image", &image])
+            .arg(directory.join("root")),
+    )
+    .unwrap();
 }
 
 fn check_against_umoci(archive: &Path, compression: &str) {
@@ -55,33 +75,68 @@ fn check_against_umoci(archive: &Path, compression: &str) {
     let root = directory.path().join("root.img");
     let sidecar = directory.path().join("root.verity");
     let mut command = cos();
-    command.args(["image", "root", &source(archive), "--compression", compression]);
-    command.arg("--output").arg(&root).arg("--verity-sidecar").arg(&sidecar);
+    command.args([
+        "image",
+        "root",
+        &source(archive),
+        "--compression",
+        compression,
+    ]);
+    command
+        .arg("--output")
+        .arg(&root)
+        .arg("--verity-sidecar")
+        .arg(&sidecar);
     let hash = process::text(&mut command).unwrap();
 
     let verify = |data: &Path, tree: &Path, more: &[&str]| {
-        process::run(Command::new("veritysetup").arg("verify").arg(data).arg(tree).arg(&hash).args(more)).unwrap();
+        process::run(
+            Command::new("veritysetup")
+                .arg("verify")
+                .arg(data)
+                .arg(tree)
+                .arg(&hash)
+                .args(more),
+        )
+        .unwrap();
     };
     verify(&root, &sidecar, &[]);
     if let Some(fsck) = tools::fsck_erofs() {
         process::run(Command::new(fsck).arg(&root)).unwrap();
     } else {
-        skip("fsck.erofs of a real root image", "no erofs-utils 1.8 to be had");
+        skip(
+            "fsck.erofs of a real root image",
+            "no erofs-utils 1.8 to be had",
+        );
     }
 
     let mounted = Mounted::new(&root);
-    let expected = list(&directory.path().join("root"), &EMPTIED, &["etc/machine-id"]);
+    let expected = list(
+        &directory.path().join("root"),
+        &EMPTIED,
+        &["etc/machine-id"],
+    );
     let mut found = list(mounted.0.path(), &EMPTIED, &["etc/machine-id"]);
     // Mount points that the image lacked are made.
-    found.retain(|name, _| expected.contains_key(name) || !["oem", "usr/local"].iter().any(|made| made.as_bytes() == name));
+    found.retain(|name, _| {
+        expected.contains_key(name)
+            || !["oem", "usr/local"]
+                .iter()
+                .any(|made| made.as_bytes() == name)
+    });
     let differences = differences(&expected, &found);
     assert!(differences.is_empty(), "{}", differences.join("\n"));
-    assert_eq!(std::fs::read(mounted.0.path().join("etc/machine-id")).unwrap(), b"");
+    assert_eq!(
+        std::fs::read(mounted.0.path().join("etc/machine-id")).unwrap(),
+        b""
+    );
 }
 
 /// Whether everything that judges is there; if not, the skip is recorded.
 fn can_judge(test: &str) -> bool {
-    let missing = ["umoci", "veritysetup"].into_iter().find(|tool| find_tool(tool).is_none());
+    let missing = ["umoci", "veritysetup"]
+        .into_iter()
+        .find(|tool| find_tool(tool).is_none());
     if let Some(tool) = missing {
         skip(test, &tools::missing(tool));
     }
@@ -91,13 +146,19 @@ fn can_judge(test: &str) -> bool {
 #[test]
 fn the_example_image_is_what_umoci_unpacks() {
     if can_judge("the_example_image_is_what_umoci_unpacks") {
-        check_against_umoci(&images::example(Suite::Trixie, Flavor::Example).unwrap(), "zstd");
+        check_against_umoci(
+            &images::example(Suite::Trixie, Flavor::Example).unwrap(),
+            "zstd",
+        );
     }
 }
 
 #[test]
 fn the_debian_12_image_is_what_umoci_unpacks() {
     if can_judge("the_debian_12_image_is_what_umoci_unpacks") {
-        check_against_umoci(&images::debian(Suite::Bookworm, Flavor::Minimal).unwrap(), "lz4");
+        check_against_umoci(
+            &images::debian(Suite::Bookworm, Flavor::Minimal).unwrap(),
+            "lz4",
+        );
     }
 }

@@ -65,7 +65,10 @@ pub fn plan_disk(request: &DiskRequest, monitor: &dyn Monitor) -> Result<DiskRes
 /// Builds the disk.
 pub fn build_disk(request: &DiskRequest, monitor: &dyn Monitor) -> Result<DiskResult, OpsError> {
     let path = &request.build.output;
-    let medium = |source| OpsError::Medium { path: path.clone(), source };
+    let medium = |source| OpsError::Medium {
+        path: path.clone(),
+        source,
+    };
     let tools = Ext4Tools::find(request.search_path.as_deref()).map_err(medium)?;
     let output = Placement::create(path).map_err(medium)?;
     let (payload, oem, plan) = prepare(request, monitor)?;
@@ -78,7 +81,9 @@ pub fn build_disk(request: &DiskRequest, monitor: &dyn Monitor) -> Result<DiskRe
             convert(&raw, request.format, &output).map_err(medium)
         })?;
     }
-    step(monitor, "flush the disk", || output.finish().map_err(medium))?;
+    step(monitor, "flush the disk", || {
+        output.finish().map_err(medium)
+    })?;
     Ok(result(Some(path.clone()), &payload, &plan))
 }
 
@@ -98,8 +103,11 @@ fn prepare(
     let oem = read_cloud_configs(&request.cloud_configs)?;
     let payload = Payload::build(&request.build, Action::BuildDisk, monitor)?;
     let sizes = |files: &[PlacedFile]| files.iter().map(|file| file.size).collect();
-    let content =
-        ContentSizes { snapshot: payload.sizes(), loader: sizes(&payload.efi), oem: sizes(&oem) };
+    let content = ContentSizes {
+        snapshot: payload.sizes(),
+        loader: sizes(&payload.efi),
+        oem: sizes(&oem),
+    };
     let plan = DiskPlan::new(&request.sizes, &payload.identity, &content)?;
     Ok((payload, oem, plan))
 }
@@ -108,14 +116,20 @@ fn prepare(
 fn read_cloud_configs(paths: &[PathBuf]) -> Result<Vec<PlacedFile>, OpsError> {
     let mut files = Vec::new();
     for (index, path) in paths.iter().enumerate() {
-        let failed = |source| OpsError::CloudConfig { path: path.clone(), source };
+        let failed = |source| OpsError::CloudConfig {
+            path: path.clone(),
+            source,
+        };
         if fs_err::metadata(path).map_err(failed)?.len() > MAX_CLOUD_CONFIG {
             let source = std::io::Error::other("larger than 1 MiB");
             return Err(failed(source));
         }
         let bytes = fs_err::read(path).map_err(failed)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        files.push(PlacedFile::bytes(format!("{:02}_{name}", 90 + index), bytes));
+        files.push(PlacedFile::bytes(
+            format!("{:02}_{name}", 90 + index),
+            bytes,
+        ));
     }
     Ok(files)
 }
@@ -129,15 +143,29 @@ fn write_disk(
     path: &std::path::Path,
     monitor: &dyn Monitor,
 ) -> Result<(), OpsError> {
-    let medium = |source| OpsError::Medium { path: path.to_path_buf(), source };
+    let medium = |source| OpsError::Medium {
+        path: path.to_path_buf(),
+        source,
+    };
     let layout = &plan.layout;
     let set_length = || file.file().set_len(layout.total_bytes);
-    set_length().map_err(|source| OpsError::Extract { what: "disk", source })?;
-    step(monitor, "write the partition table", || {
-        gpt::write_table(file, layout.total_bytes, plan.disk_uuid, &layout.partitions).map_err(medium)
+    set_length().map_err(|source| OpsError::Extract {
+        what: "disk",
+        source,
     })?;
-    step(monitor, "write the boot loader", || write_loader(file, payload, plan).map_err(medium))?;
-    let snapshot: Vec<Ext4Entry> = payload.files.iter().cloned().map(|file| entry(file, 0o644)).collect();
+    step(monitor, "write the partition table", || {
+        gpt::write_table(file, layout.total_bytes, plan.disk_uuid, &layout.partitions)
+            .map_err(medium)
+    })?;
+    step(monitor, "write the boot loader", || {
+        write_loader(file, payload, plan).map_err(medium)
+    })?;
+    let snapshot: Vec<Ext4Entry> = payload
+        .files
+        .iter()
+        .cloned()
+        .map(|file| entry(file, 0o644))
+        .collect();
     let oem: Vec<Ext4Entry> = oem.into_iter().map(|file| entry(file, 0o600)).collect();
     for (role, entries) in [
         (Role::Oem, oem.as_slice()),
@@ -148,7 +176,9 @@ fn write_disk(
         let label = role.label().unwrap_or_default();
         step(monitor, &format!("write {label}"), || {
             let partition = plan.partition(role);
-            let uuid = payload.identity.uuid(&format!("{} file system", role.name()));
+            let uuid = payload
+                .identity
+                .uuid(&format!("{} file system", role.name()));
             let mut options = Ext4Options::new(label, uuid, payload.time);
             options.journal = (role == Role::Persistent && partition.bytes() >= 256 * MIB)
                 .then_some(PERSISTENT_JOURNAL);
@@ -160,12 +190,19 @@ fn write_disk(
 }
 
 fn entry(file: PlacedFile, mode: u16) -> Ext4Entry {
-    Ext4Entry { path: file.path, mode, content: Ext4Content::File(file.source) }
+    Ext4Entry {
+        path: file.path,
+        mode,
+        content: Ext4Content::File(file.source),
+    }
 }
 
 fn write_loader(file: &File, payload: &Payload, plan: &DiskPlan) -> Result<(), DiskError> {
     if let Some(bios) = &payload.bios {
-        let images = GrubImages { boot: &bios.boot_sector, core: &bios.core };
+        let images = GrubImages {
+            boot: &bios.boot_sector,
+            core: &bios.core,
+        };
         grub_bios::install(file, plan.partition(Role::Bios), images)?;
     }
     let configuration = DiskLoader {
@@ -191,5 +228,8 @@ fn write_loader(file: &File, payload: &Payload, plan: &DiskPlan) -> Result<(), D
 }
 
 pub(crate) fn fat_entry(file: &PlacedFile) -> FatEntry {
-    FatEntry { path: file.path.clone(), content: FatContent::File(file.source.clone()) }
+    FatEntry {
+        path: file.path.clone(),
+        content: FatContent::File(file.source.clone()),
+    }
 }

@@ -50,15 +50,21 @@ pub struct IsoResult {
 /// Builds the ISO.
 pub fn build_iso(request: &IsoRequest, monitor: &dyn Monitor) -> Result<IsoResult, OpsError> {
     let path = &request.build.output;
-    let medium = |source| OpsError::Medium { path: path.clone(), source };
+    let medium = |source| OpsError::Medium {
+        path: path.clone(),
+        source,
+    };
     let output = Placement::create(path).map_err(medium)?;
     let payload = Payload::build(&request.build, Action::BuildIso, monitor)?;
     if payload.bios.is_none() && payload.efi.is_empty() {
-        return Err(OpsError::NoLoader { firmware: "BIOS or UEFI" });
+        return Err(OpsError::NoLoader {
+            firmware: "BIOS or UEFI",
+        });
     }
-    let efi_image = match payload.efi.is_empty() {
-        true => None,
-        false => Some(make_efi_image(&payload)?),
+    let efi_image = if payload.efi.is_empty() {
+        None
+    } else {
+        Some(make_efi_image(&payload)?)
     };
     let summary = step(monitor, "write the ISO", || {
         write_iso(output.file(), request, &payload, efi_image.as_ref()).map_err(medium)
@@ -75,7 +81,11 @@ pub fn build_iso(request: &IsoRequest, monitor: &dyn Monitor) -> Result<IsoResul
 
 fn loader_configuration(payload: &Payload) -> Vec<u8> {
     let uuid = uuid_of(payload.identity.wide_number("iso file system"));
-    let loader = MediumLoader { title: payload.title.clone(), uuid, timeout: MENU_TIMEOUT };
+    let loader = MediumLoader {
+        title: payload.title.clone(),
+        uuid,
+        timeout: MENU_TIMEOUT,
+    };
     loader.render().into_bytes()
 }
 
@@ -88,7 +98,9 @@ fn make_efi_image(payload: &Payload) -> Result<PlacedFile, OpsError> {
     let path = payload.directory.path().join("efi.img");
     let configuration = PlacedFile::bytes(configuration_path(), loader_configuration(payload));
     let files = || payload.efi.iter().chain([&configuration]);
-    let content: u64 = files().map(|file| file.size.next_multiple_of(1 << 12)).sum();
+    let content: u64 = files()
+        .map(|file| file.size.next_multiple_of(1 << 12))
+        .sum();
     let size = (content + content / 64 + MIB).next_multiple_of(MIB);
     let entries: Vec<FatEntry> = files().map(fat_entry).collect();
     let options = FatOptions {
@@ -98,10 +110,19 @@ fn make_efi_image(payload: &Payload) -> Result<PlacedFile, OpsError> {
     };
     let file = create(&path)?;
     let sized = file.file().set_len(size);
-    sized.map_err(|source| OpsError::Extract { what: "EFI image", source })?;
-    fat::format(&file, 0, size, &options, &entries)
-        .map_err(|source| OpsError::Medium { path: path.clone(), source })?;
-    Ok(PlacedFile { path: EFI_IMAGE.to_owned(), source: Source::Host(path), size })
+    sized.map_err(|source| OpsError::Extract {
+        what: "EFI image",
+        source,
+    })?;
+    fat::format(&file, 0, size, &options, &entries).map_err(|source| OpsError::Medium {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(PlacedFile {
+        path: EFI_IMAGE.to_owned(),
+        source: Source::Host(path),
+        size,
+    })
 }
 
 fn write_iso(
@@ -123,18 +144,24 @@ fn write_iso(
         add(&mut writer, placed)?;
     }
     writer.add_file(&configuration_path(), &loader_configuration(payload))?;
-    let bios = payload
-        .bios
-        .as_ref()
-        .map(|bios| BiosBoot { eltorito: ELTORITO, hybrid_mbr: Some(&bios.hybrid_boot_sector) });
-    writer.finish(&BootImages { bios, efi: efi_image.map(|_| EFI_IMAGE) })
+    let bios = payload.bios.as_ref().map(|bios| BiosBoot {
+        eltorito: ELTORITO,
+        hybrid_mbr: Some(&bios.hybrid_boot_sector),
+    });
+    writer.finish(&BootImages {
+        bios,
+        efi: efi_image.map(|_| EFI_IMAGE),
+    })
 }
 
 fn add(writer: &mut IsoWriter<'_>, placed: &PlacedFile) -> Result<(), DiskError> {
     match &placed.source {
         Source::Bytes(bytes) => writer.add_file(&placed.path, bytes),
         Source::Host(path) => {
-            let failed = |source| DiskError::ReadContent { path: path.clone(), source };
+            let failed = |source| DiskError::ReadContent {
+                path: path.clone(),
+                source,
+            };
             let mut file = File::open(path).map_err(failed)?;
             writer.add_file_from(&placed.path, &mut file, placed.size)
         }

@@ -7,9 +7,7 @@ use crate::root::convert::{ImageRequest, Loaded, load};
 use cos_boot::{BootState, KernelArguments, snapshot_fragment, vendor_redirect};
 use cos_disk::Source;
 use cos_events::{Monitor, Task};
-use cos_store::{
-    Action, BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE, Snapshot, SnapshotId,
-};
+use cos_store::{Action, BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE, Snapshot, SnapshotId};
 use cos_tree::{Content, ContentStore as _};
 use cos_verity::Verity;
 use fs_err::File;
@@ -39,8 +37,13 @@ impl BuildRequest {
             (None, Some(parent)) if !parent.as_os_str().is_empty() => parent,
             (None, _) => Path::new("."),
         };
-        let made = tempfile::Builder::new().prefix(".cos-build-").tempdir_in(parent);
-        made.map_err(|source| OpsError::TempDir { directory: parent.to_path_buf(), source })
+        let made = tempfile::Builder::new()
+            .prefix(".cos-build-")
+            .tempdir_in(parent);
+        made.map_err(|source| OpsError::TempDir {
+            directory: parent.to_path_buf(),
+            source,
+        })
     }
 }
 
@@ -57,7 +60,11 @@ pub(crate) struct PlacedFile {
 
 impl PlacedFile {
     pub(crate) fn bytes(path: String, bytes: Vec<u8>) -> Self {
-        Self { path, size: bytes.len() as u64, source: Source::Bytes(bytes) }
+        Self {
+            path,
+            size: bytes.len() as u64,
+            source: Source::Bytes(bytes),
+        }
     }
 }
 
@@ -106,8 +113,18 @@ impl Payload {
         let boot = loaded.boot_files()?;
         let efi = efi_files(&loaded, &boot)?;
         let bios = bios_images(&loaded, &boot)?;
-        let kernel = extract(&loaded, "kernel", boot.kernel, &directory.path().join(KERNEL))?;
-        let initrd = extract(&loaded, "initrd", boot.initrd, &directory.path().join(INITRD))?;
+        let kernel = extract(
+            &loaded,
+            "kernel",
+            boot.kernel,
+            &directory.path().join(KERNEL),
+        )?;
+        let initrd = extract(
+            &loaded,
+            "initrd",
+            boot.initrd,
+            &directory.path().join(INITRD),
+        )?;
         let root_path = directory.path().join(ROOT_IMAGE);
         let root = create(&root_path)?;
         let verity = loaded.write_root(&root, None, monitor)?;
@@ -116,19 +133,18 @@ impl Payload {
         let id = SnapshotId::derive(&verity.root_hash, &kernel, &initrd, arguments.as_str());
         let time = request.image.time.or(loaded.created()).unwrap_or(0);
         let snapshot = describe(request, &loaded, &id, &verity, &arguments, time, action);
-        let mut files = vec![
-            host_file(&id, ROOT_IMAGE, root_path)?,
-            host_file(&id, KERNEL, directory.path().join(KERNEL))?,
-            host_file(&id, INITRD, directory.path().join(INITRD))?,
-        ];
-        let fragment = snapshot_fragment(&verity.root_hash, &arguments);
-        files.push(PlacedFile::bytes(place(&id, BOOT_CONFIG), fragment.into_bytes()));
-        files.push(PlacedFile::bytes(place(&id, METADATA), snapshot.to_yaml()?.into_bytes()));
-        let state = BootState { active: id.clone(), passive: Vec::new() };
-        let state = state.to_bytes().map_err(OpsError::BootState)?;
-        files.push(PlacedFile::bytes(cos_boot::BOOT_ENVIRONMENT.to_owned(), state));
+        let files = snapshot_files(&snapshot, &id, &verity, &arguments, directory.path())?;
         let identity = Identity::from_parts(&[id.as_str().as_bytes(), &time.to_le_bytes()]);
-        Ok(Self { snapshot, title: boot.title, time, files, efi, bios, identity, directory })
+        Ok(Self {
+            snapshot,
+            title: boot.title,
+            time,
+            files,
+            efi,
+            bios,
+            identity,
+            directory,
+        })
     }
 
     /// Sizes of the snapshot's files, bytes.
@@ -161,17 +177,56 @@ fn describe(
     }
 }
 
+/// The files of the snapshot whose large parts lie in `directory`, and the boot state that names it.
+fn snapshot_files(
+    snapshot: &Snapshot,
+    id: &SnapshotId,
+    verity: &Verity,
+    arguments: &KernelArguments,
+    directory: &Path,
+) -> Result<Vec<PlacedFile>, OpsError> {
+    let mut files = Vec::new();
+    for name in [ROOT_IMAGE, KERNEL, INITRD] {
+        files.push(host_file(id, name, directory.join(name))?);
+    }
+    let fragment = snapshot_fragment(&verity.root_hash, arguments);
+    files.push(PlacedFile::bytes(
+        place(id, BOOT_CONFIG),
+        fragment.into_bytes(),
+    ));
+    files.push(PlacedFile::bytes(
+        place(id, METADATA),
+        snapshot.to_yaml()?.into_bytes(),
+    ));
+    let state = BootState {
+        active: id.clone(),
+        passive: Vec::new(),
+    };
+    let state = state.to_bytes().map_err(OpsError::BootState)?;
+    files.push(PlacedFile::bytes(
+        cos_boot::BOOT_ENVIRONMENT.to_owned(),
+        state,
+    ));
+    Ok(files)
+}
+
 fn place(id: &SnapshotId, name: &str) -> String {
     format!("{}/{name}", id.directory())
 }
 
 fn host_file(id: &SnapshotId, name: &str, path: PathBuf) -> Result<PlacedFile, OpsError> {
     let size = fs_err::metadata(&path).map_err(OpsError::Inspect)?.len();
-    Ok(PlacedFile { path: place(id, name), source: Source::Host(path), size })
+    Ok(PlacedFile {
+        path: place(id, name),
+        source: Source::Host(path),
+        size,
+    })
 }
 
 fn efi_files(loaded: &Loaded, boot: &BootFiles) -> Result<Vec<PlacedFile>, OpsError> {
-    let Some(efi) = &boot.manifest.efi else { return Ok(Vec::new()) };
+    let Some(efi) = &boot.manifest.efi else {
+        return Ok(Vec::new());
+    };
     let mut files = Vec::new();
     for file in &efi.files {
         let bytes =
@@ -186,10 +241,11 @@ fn efi_files(loaded: &Loaded, boot: &BootFiles) -> Result<Vec<PlacedFile>, OpsEr
 }
 
 fn bios_images(loaded: &Loaded, boot: &BootFiles) -> Result<Option<BiosImages>, OpsError> {
-    let Some(bios) = &boot.manifest.bios else { return Ok(None) };
-    let read = |path: &str| {
-        BootFiles::loader_file(&loaded.image.tree, &loaded.spool, "BIOS loader", path)
+    let Some(bios) = &boot.manifest.bios else {
+        return Ok(None);
     };
+    let read =
+        |path: &str| BootFiles::loader_file(&loaded.image.tree, &loaded.spool, "BIOS loader", path);
     Ok(Some(BiosImages {
         boot_sector: read(&bios.boot_sector)?,
         hybrid_boot_sector: read(&bios.hybrid_boot_sector)?,
@@ -201,7 +257,10 @@ fn bios_images(loaded: &Loaded, boot: &BootFiles) -> Result<Option<BiosImages>, 
 pub(crate) fn create(path: &Path) -> Result<File, OpsError> {
     let mut options = fs_err::OpenOptions::new();
     let opened = options.read(true).write(true).create_new(true).open(path);
-    opened.map_err(|source| OpsError::Extract { what: "root image", source })
+    opened.map_err(|source| OpsError::Extract {
+        what: "root image",
+        source,
+    })
 }
 
 /// Copies a file out of the spool and returns its SHA-256.

@@ -51,7 +51,10 @@ impl DiskPlan {
             })
             .collect();
         let layout = gpt::plan(&requests, request.disk)?;
-        Ok(Self { disk_uuid: identity.uuid("disk"), layout })
+        Ok(Self {
+            disk_uuid: identity.uuid("disk"),
+            layout,
+        })
     }
 
     /// The partition with this role.
@@ -61,7 +64,9 @@ impl DiskPlan {
 
     /// Every partition with its role.
     pub fn partitions(&self) -> impl Iterator<Item = (Role, &Partition)> {
-        Role::ALL.into_iter().map(|role| (role, self.partition(role)))
+        Role::ALL
+            .into_iter()
+            .map(|role| (role, self.partition(role)))
     }
 
     /// The plan for `--json`.
@@ -75,7 +80,10 @@ impl DiskPlan {
             uuid: partition.unique_guid.to_string(),
         };
         let partitions = self.partitions().map(partition).collect();
-        DiskDescription { size: self.layout.total_bytes, partitions }
+        DiskDescription {
+            size: self.layout.total_bytes,
+            partitions,
+        }
     }
 }
 
@@ -110,12 +118,19 @@ pub struct PartitionDescription {
 
 impl fmt::Display for DiskPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:>2}  {:<10}  {:<14}  {:>10}  {:>10}", "#", "name", "label", "start", "size")?;
+        writeln!(
+            f,
+            "{:>2}  {:<10}  {:<14}  {:>10}  {:>10}",
+            "#", "name", "label", "start", "size"
+        )?;
         for (role, partition) in self.partitions() {
             let (start, size) = (Bytes(partition.offset()), Bytes(partition.bytes()));
             let (start, size) = (start.to_string(), size.to_string());
             let (number, name, label) = (role.number(), role.name(), role.label().unwrap_or("-"));
-            writeln!(f, "{number:>2}  {name:<10}  {label:<14}  {start:>10}  {size:>10}")?;
+            writeln!(
+                f,
+                "{number:>2}  {name:<10}  {label:<14}  {start:>10}  {size:>10}"
+            )?;
         }
         writeln!(f, "disk: {}", Bytes(self.layout.total_bytes))
     }
@@ -129,7 +144,10 @@ mod tests {
     #[test]
     fn a_plan_is_printed() {
         let identity = Identity::from_parts(&[b"test"]);
-        let content = ContentSizes { snapshot: vec![200 * MIB], ..ContentSizes::default() };
+        let content = ContentSizes {
+            snapshot: vec![200 * MIB],
+            ..ContentSizes::default()
+        };
         let plan = DiskPlan::new(&SizeRequest::default(), &identity, &content).unwrap();
         insta::assert_snapshot!(plan, @"
          #  name        label                start        size
@@ -149,8 +167,14 @@ mod tests {
     #[test]
     fn a_disk_too_small_is_refused_with_numbers() {
         let identity = Identity::from_parts(&[b"test"]);
-        let content = ContentSizes { snapshot: vec![200 * MIB], ..ContentSizes::default() };
-        let request = SizeRequest { disk: Some(1024 * MIB), ..SizeRequest::default() };
+        let content = ContentSizes {
+            snapshot: vec![200 * MIB],
+            ..ContentSizes::default()
+        };
+        let request = SizeRequest {
+            disk: Some(1024 * MIB),
+            ..SizeRequest::default()
+        };
         insta::assert_snapshot!(DiskPlan::new(&request, &identity, &content).unwrap_err(), @"1526726656 bytes are needed, but the disk has 1073741824");
     }
 }

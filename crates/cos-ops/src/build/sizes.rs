@@ -29,8 +29,14 @@ pub enum Role {
 
 impl Role {
     /// Every role, in disk order.
-    pub const ALL: [Self; 6] =
-        [Self::Bios, Self::Efi, Self::Oem, Self::Recovery, Self::State, Self::Persistent];
+    pub const ALL: [Self; 6] = [
+        Self::Bios,
+        Self::Efi,
+        Self::Oem,
+        Self::Recovery,
+        Self::State,
+        Self::Persistent,
+    ];
 
     /// Name of the GPT partition.
     pub fn name(self) -> &'static str {
@@ -66,7 +72,9 @@ impl FromStr for Role {
     type Err = SizeError;
 
     fn from_str(name: &str) -> Result<Self, SizeError> {
-        let role = Self::ALL.into_iter().find(|role| role.name() == name && *role != Self::Bios);
+        let role = Self::ALL
+            .into_iter()
+            .find(|role| role.name() == name && *role != Self::Bios);
         role.ok_or_else(|| SizeError::UnknownPartition(name.to_owned()))
     }
 }
@@ -104,7 +112,10 @@ impl SizeError {
             }
             Self::PartitionTooSmall { role, needed, .. } => {
                 let mib = needed.div_ceil(MIB);
-                Some(format!("use --partition {}={mib}MiB or leave it out", role.name()))
+                Some(format!(
+                    "use --partition {}={mib}MiB or leave it out",
+                    role.name()
+                ))
             }
         }
     }
@@ -145,7 +156,9 @@ pub fn parse_size(text: &str) -> Result<u64, SizeError> {
         _ => return Err(unreadable()),
     };
     let number: u64 = number.parse().map_err(|_| unreadable())?;
-    let bytes = number.checked_mul(unit).filter(|&bytes| bytes > 0 && bytes <= 1 << 60);
+    let bytes = number
+        .checked_mul(unit)
+        .filter(|&bytes| bytes > 0 && bytes <= 1 << 60);
     bytes.ok_or_else(unreadable)
 }
 
@@ -183,7 +196,11 @@ pub fn partition_sizes(
     request: &SizeRequest,
     content: &ContentSizes,
 ) -> Result<Vec<(Role, Size)>, SizeError> {
-    let loader: u64 = content.loader.iter().map(|size| size.next_multiple_of(1 << 16)).sum();
+    let loader: u64 = content
+        .loader
+        .iter()
+        .map(|size| size.next_multiple_of(1 << 16))
+        .sum();
     let one = ext4_size(&content.snapshot);
     let mut sizes = Vec::with_capacity(Role::ALL.len());
     for role in Role::ALL {
@@ -197,14 +214,23 @@ pub fn partition_sizes(
         };
         let given = request.partitions.get(&role).copied();
         if let Some(given) = given.filter(|&given| given < least) {
-            return Err(SizeError::PartitionTooSmall { role, needed: least, given });
+            return Err(SizeError::PartitionTooSmall {
+                role,
+                needed: least,
+                given,
+            });
         }
         let is_rest = role == Role::Persistent && given.is_none() && request.disk.is_some();
-        sizes.push((role, match given {
-            Some(given) => Size::Fixed(given),
-            None if is_rest => Size::Rest { minimum: LEAST_PERSISTENT },
-            None => Size::Fixed(default.max(least)),
-        }));
+        sizes.push((
+            role,
+            match given {
+                Some(given) => Size::Fixed(given),
+                None if is_rest => Size::Rest {
+                    minimum: LEAST_PERSISTENT,
+                },
+                None => Size::Fixed(default.max(least)),
+            },
+        ));
     }
     Ok(sizes)
 }
@@ -242,14 +268,21 @@ mod tests {
 
     #[test]
     fn the_last_partition_takes_what_a_given_disk_has_left() {
-        let request = SizeRequest { disk: Some(8192 * MIB), ..SizeRequest::default() };
+        let request = SizeRequest {
+            disk: Some(8192 * MIB),
+            ..SizeRequest::default()
+        };
         insta::assert_snapshot!(table(&request).unwrap(), @"bios 1.0 MiB; efi 256.0 MiB; oem 64.0 MiB; recovery 535.0 MiB; state 789.0 MiB; persistent rest, 64.0 MiB");
     }
 
     #[test]
     fn a_partition_too_small_is_refused_with_numbers() {
         let partitions = BTreeMap::from([(Role::State, 100 * MIB)]);
-        let error = table(&SizeRequest { partitions, disk: None }).unwrap_err();
+        let error = table(&SizeRequest {
+            partitions,
+            disk: None,
+        })
+        .unwrap_err();
         insta::assert_snapshot!(error, @"partition state needs 280.0 MiB and was given 100.0 MiB");
         insta::assert_snapshot!(error.hint().unwrap(), @"use --partition state=280MiB or leave it out");
     }

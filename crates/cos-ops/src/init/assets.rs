@@ -75,6 +75,13 @@ pub(super) const PARTS: &[Asset] = &[
     },
 ];
 
+/// For images in which nothing is mounted at `/tmp`.
+pub(super) const TMP_MOUNT: Asset = Asset {
+    path: "usr/lib/systemd/system/tmp.mount",
+    mode: 0o644,
+    text: include_str!("../../assets/tmp.mount"),
+};
+
 const UDEV_RULES: &str = include_str!("../../assets/dracut/90cos/61-cos.rules");
 
 impl Asset {

@@ -48,6 +48,8 @@ pub(super) struct Facts {
     pub shim: Option<String>,
     pub signed_grub: Option<String>,
     pub mok_manager: Option<String>,
+    /// Whether systemd mounts something at /tmp.
+    pub has_tmp_mount: bool,
     /// Configuration of the image's own that is left as it is.
     pub kept: Vec<&'static str>,
 }
@@ -93,6 +95,9 @@ impl Facts {
             shim: first(distribution.signed.shim),
             signed_grub: first(distribution.signed.grub),
             mok_manager: first(distribution.signed.mok_manager),
+            has_tmp_mount: ["usr/lib", "etc"]
+                .iter()
+                .any(|place| exists(&format!("{place}/systemd/system/tmp.mount"))),
             kept: keepable
                 .iter()
                 .copied()

@@ -192,6 +192,7 @@ fn draw_up(root: &Path, release: Option<&str>, facts: &Facts) -> Result<Plan, In
                 text: asset.render(facts),
             }),
     );
+    steps.extend(tmp_mount(facts));
     steps.push(Step::ForgetIdentity);
     // dbus made a second copy of the identity at installation; it must be the same one.
     steps.push(Step::Link {
@@ -222,6 +223,25 @@ fn draw_up(root: &Path, release: Option<&str>, facts: &Facts) -> Result<Plan, In
         steps,
         warnings,
     })
+}
+
+/// A unit for `/tmp` where there is none, and the link that enables it.
+fn tmp_mount(facts: &Facts) -> Vec<Step> {
+    if facts.has_tmp_mount {
+        return Vec::new();
+    }
+    let unit = assets::TMP_MOUNT;
+    vec![
+        Step::Write {
+            path: unit.path.to_owned(),
+            mode: unit.mode,
+            text: unit.render(facts),
+        },
+        Step::Link {
+            path: "usr/lib/systemd/system/local-fs.target.wants/tmp.mount".to_owned(),
+            target: "../tmp.mount".to_owned(),
+        },
+    ]
 }
 
 /// How a link inside `/boot` names a file of the image.

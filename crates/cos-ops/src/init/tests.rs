@@ -25,6 +25,7 @@ fn debian() -> Facts {
         shim: None,
         signed_grub: None,
         mok_manager: None,
+        has_tmp_mount: true,
         kept: vec![],
     }
 }
@@ -143,6 +144,18 @@ fn what_is_missing_is_named_with_its_package() {
         error.to_string(),
         "the image has no kernel 5.0; it has 6.12.1, 6.1.9"
     );
+}
+
+#[test]
+fn an_image_without_a_mount_at_tmp_gets_one_enabled() {
+    let facts = Facts {
+        has_tmp_mount: false,
+        ..debian()
+    };
+    let text = drawn_up(&facts).to_string();
+    assert!(text.contains("write /usr/lib/systemd/system/tmp.mount"));
+    assert!(text.contains("local-fs.target.wants/tmp.mount to ../tmp.mount"));
+    assert!(!drawn_up(&debian()).to_string().contains("tmp.mount"));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The checks, in the order in which they are reported.
+#![expect(clippy::unnecessary_wraps, reason = "all checks have one type")]
 
 use super::initrd::{self, InitrdError};
 use super::{Finding, Severity};
@@ -29,11 +30,21 @@ pub(super) const ALL: &[Check] = &[
 ];
 
 fn error(check: &'static str, message: impl Into<String>, mend: &'static str) -> Finding {
-    Finding { check, severity: Severity::Error, message: message.into(), mend }
+    Finding {
+        check,
+        severity: Severity::Error,
+        message: message.into(),
+        mend,
+    }
 }
 
 fn warning(check: &'static str, message: impl Into<String>, mend: &'static str) -> Finding {
-    Finding { check, severity: Severity::Warning, message: message.into(), mend }
+    Finding {
+        check,
+        severity: Severity::Warning,
+        message: message.into(),
+        mend,
+    }
 }
 
 impl Subject<'_> {
@@ -43,8 +54,14 @@ impl Subject<'_> {
 
     /// Names in a directory; none when it is not there.
     fn names(&self, path: &str) -> Vec<String> {
-        let children = self.resolve(path).and_then(|id| self.loaded.image.tree.children(id));
-        children.into_iter().flatten().map(|(name, _)| cos_tree::display(name)).collect()
+        let children = self
+            .resolve(path)
+            .and_then(|id| self.loaded.image.tree.children(id));
+        children
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| cos_tree::display(name))
+            .collect()
     }
 
     /// Releases of the kernels whose modules are installed.
@@ -55,7 +72,10 @@ impl Subject<'_> {
 
 fn init_system(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<(), OpsError> {
     let is_there = |path: &&str| subject.resolve(path).is_some();
-    if !["usr/lib/systemd/systemd", "lib/systemd/systemd"].iter().any(|path| is_there(path)) {
+    if !["usr/lib/systemd/systemd", "lib/systemd/systemd"]
+        .iter()
+        .any(is_there)
+    {
         findings.push(error(
             "init-system",
             "the image holds no systemd",
@@ -75,10 +95,11 @@ fn init_system(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<(),
 fn kernel(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<(), OpsError> {
     let is_kernel = |name: &String| name.starts_with("vmlinuz") || name.starts_with("Image");
     let in_boot = subject.names("boot").iter().any(is_kernel);
-    let in_modules = subject
-        .releases()
-        .iter()
-        .any(|release| subject.resolve(&format!("usr/lib/modules/{release}/vmlinuz")).is_some());
+    let in_modules = subject.releases().iter().any(|release| {
+        subject
+            .resolve(&format!("usr/lib/modules/{release}/vmlinuz"))
+            .is_some()
+    });
     if !in_boot && !in_modules {
         findings.push(error(
             "kernel",
@@ -90,7 +111,11 @@ fn kernel(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<(), OpsE
     if releases.len() > 1 {
         findings.push(warning(
             "kernel",
-            format!("the image holds modules of {} kernels: {}", releases.len(), releases.join(", ")),
+            format!(
+                "the image holds modules of {} kernels: {}",
+                releases.len(),
+                releases.join(", ")
+            ),
             "remove all but one; `cos init --kernel RELEASE` says which one boots",
         ));
     }
@@ -116,7 +141,10 @@ fn kernel_modules(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<
                 name.split('.').next() == Some(module)
             })
         };
-        let missing: Vec<&str> = MODULES.into_iter().filter(|module| !is_known(module)).collect();
+        let missing: Vec<&str> = MODULES
+            .into_iter()
+            .filter(|module| !is_known(module))
+            .collect();
         if !known.is_empty() && !missing.is_empty() {
             findings.push(error(
                 "kernel-modules",
@@ -156,7 +184,9 @@ fn loader(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<(), OpsE
 fn initrd_module(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<(), OpsError> {
     const MEND: &str = "run `cos init` after everything that rebuilds the initrd";
     let Loaded { image, spool, .. } = subject.loaded;
-    let Ok(files) = BootFiles::find(&image.tree, spool) else { return Ok(()) };
+    let Ok(files) = BootFiles::find(&image.tree, spool) else {
+        return Ok(());
+    };
     let reader = spool.open(files.initrd).map_err(OpsError::Inspect)?;
     match initrd::contains(reader, b"usr/bin/cos-init") {
         Ok(true) => {}
@@ -198,20 +228,38 @@ fn host_keys(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<(), O
 
 /// Directories whose contents only a build needs.
 const LEFTOVERS: [(&str, &str); 4] = [
-    ("var/lib/apt/lists", "end the RUN that installs with: rm -rf /var/lib/apt/lists/*"),
-    ("var/cache/apt/archives", "end the RUN that installs with: apt-get clean"),
-    ("var/cache/dnf", "end the RUN that installs with: dnf clean all"),
-    ("var/cache/zypp", "end the RUN that installs with: zypper clean --all"),
+    (
+        "var/lib/apt/lists",
+        "end the RUN that installs with: rm -rf /var/lib/apt/lists/*",
+    ),
+    (
+        "var/cache/apt/archives",
+        "end the RUN that installs with: apt-get clean",
+    ),
+    (
+        "var/cache/dnf",
+        "end the RUN that installs with: dnf clean all",
+    ),
+    (
+        "var/cache/zypp",
+        "end the RUN that installs with: zypper clean --all",
+    ),
 ];
 
 fn leftovers(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<(), OpsError> {
     /// Smaller ones are lock files and empty indexes.
     const LEAST: u64 = 1 << 20;
     for (path, mend) in LEFTOVERS {
-        let size = subject.resolve(path).map_or(0, |id| tree_size(subject, id, 0));
+        let size = subject
+            .resolve(path)
+            .map_or(0, |id| tree_size(subject, id, 0));
         if size >= LEAST {
             let mib = size >> 20;
-            findings.push(warning("leftovers", format!("/{path} holds {mib} MiB of build files"), mend));
+            findings.push(warning(
+                "leftovers",
+                format!("/{path} holds {mib} MiB of build files"),
+                mend,
+            ));
         }
     }
     Ok(())
@@ -221,9 +269,10 @@ fn leftovers(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<(), O
 fn tree_size(subject: &Subject<'_>, id: NodeId, depth: usize) -> u64 {
     match &subject.loaded.image.tree.node(id).kind {
         NodeKind::File(content) => content.size,
-        NodeKind::Directory(children) if depth < 64 => {
-            children.values().map(|&child| tree_size(subject, child, depth + 1)).sum()
-        }
+        NodeKind::Directory(children) if depth < 64 => children
+            .values()
+            .map(|&child| tree_size(subject, child, depth + 1))
+            .sum(),
         _ => 0,
     }
 }
@@ -239,7 +288,10 @@ fn pinned(subject: &Subject<'_>, findings: &mut Vec<Finding>) -> Result<(), OpsE
     if let (false, Some(digest)) = (named_by_digest, &subject.loaded.image.digest) {
         findings.push(warning(
             "unpinned",
-            format!("{} names a tag, which may move; it is {digest} now", subject.request.source),
+            format!(
+                "{} names a tag, which may move; it is {digest} now",
+                subject.request.source
+            ),
             "name the image by that digest where the result must be the same again",
         ));
     }

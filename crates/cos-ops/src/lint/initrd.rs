@@ -124,7 +124,11 @@ mod tests {
         let mut out = Vec::new();
         for name in names.iter().chain(&["TRAILER!!!"]) {
             let is_trailer = *name == "TRAILER!!!";
-            let content = if is_trailer { String::new() } else { format!("content of {name}") };
+            let content = if is_trailer {
+                String::new()
+            } else {
+                format!("content of {name}")
+            };
             out.extend_from_slice(MAGIC);
             for index in 0..13 {
                 let value = match index {
@@ -159,8 +163,14 @@ mod tests {
     #[test]
     fn damage_is_told_from_absence() {
         let whole = archive(&["a"]);
-        assert!(matches!(contains(&whole[..150], b"b"), Err(InitrdError::Read(_) | InitrdError::Damaged(_))));
-        assert!(matches!(contains(&b"BZh9"[..], b"b"), Err(InitrdError::Compression)));
+        assert!(matches!(
+            contains(&whole[..150], b"b"),
+            Err(InitrdError::Read(_) | InitrdError::Damaged(_))
+        ));
+        assert!(matches!(
+            contains(&b"BZh9"[..], b"b"),
+            Err(InitrdError::Compression)
+        ));
         assert!(!contains(io::empty(), b"b").unwrap());
     }
 }

@@ -80,7 +80,8 @@ pub struct BootFiles {
 impl BootFiles {
     /// Finds what boots `tree`. Nothing is taken out yet.
     pub fn find(tree: &Tree, store: &dyn ContentStore) -> Result<Self, BootFilesError> {
-        let manifest = read_small(tree, store, MANIFEST_PATH)?.ok_or(BootFilesError::NotInitialised)?;
+        let manifest =
+            read_small(tree, store, MANIFEST_PATH)?.ok_or(BootFilesError::NotInitialised)?;
         let manifest = LoaderManifest::from_json(&manifest).map_err(BootFilesError::Manifest)?;
         let kernel = required(tree, "kernel", &manifest.kernel)?;
         let initrd = required(tree, "initrd", &manifest.initrd)?;
@@ -90,7 +91,13 @@ impl BootFiles {
                 .map_err(BootFilesError::Arguments)?,
         };
         let title = title(tree, store)?;
-        Ok(Self { manifest, kernel, initrd, arguments, title })
+        Ok(Self {
+            manifest,
+            kernel,
+            initrd,
+            arguments,
+            title,
+        })
     }
 
     /// Reads a file of the loader, such as a boot sector.
@@ -102,17 +109,28 @@ impl BootFiles {
     ) -> Result<Vec<u8>, BootFilesError> {
         let content = required(tree, what, path)?;
         let mut bytes = Vec::new();
-        let read_error = |source| BootFilesError::Read { path: path.to_owned(), source };
+        let read_error = |source| BootFilesError::Read {
+            path: path.to_owned(),
+            source,
+        };
         if content.size > 64 * MAX_TEXT {
-            return Err(BootFilesError::TooLarge { path: path.to_owned() });
+            return Err(BootFilesError::TooLarge {
+                path: path.to_owned(),
+            });
         }
-        store.open(content).and_then(|mut reader| reader.read_to_end(&mut bytes)).map_err(read_error)?;
+        store
+            .open(content)
+            .and_then(|mut reader| reader.read_to_end(&mut bytes))
+            .map_err(read_error)?;
         Ok(bytes)
     }
 
     /// Major and minor version of the kernel; `None` when its release does not tell.
     pub fn kernel_version(&self) -> Option<(u32, u32)> {
-        let mut numbers = self.manifest.kernel_release.split(|c: char| !c.is_ascii_digit());
+        let mut numbers = self
+            .manifest
+            .kernel_release
+            .split(|c: char| !c.is_ascii_digit());
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     }
 }
@@ -131,18 +149,30 @@ pub fn read_small(
     store: &dyn ContentStore,
     path: &str,
 ) -> Result<Option<Vec<u8>>, BootFilesError> {
-    let Some(content) = file_content(tree, path) else { return Ok(None) };
+    let Some(content) = file_content(tree, path) else {
+        return Ok(None);
+    };
     if content.size > MAX_TEXT {
-        return Err(BootFilesError::TooLarge { path: path.to_owned() });
+        return Err(BootFilesError::TooLarge {
+            path: path.to_owned(),
+        });
     }
     let mut bytes = Vec::with_capacity(content.size as usize);
-    let read = store.open(content).and_then(|mut reader| reader.read_to_end(&mut bytes));
-    read.map_err(|source| BootFilesError::Read { path: path.to_owned(), source })?;
+    let read = store
+        .open(content)
+        .and_then(|mut reader| reader.read_to_end(&mut bytes));
+    read.map_err(|source| BootFilesError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(Some(bytes))
 }
 
 fn required(tree: &Tree, what: &'static str, path: &str) -> Result<Content, BootFilesError> {
-    let missing = || BootFilesError::Missing { what, path: path.trim_start_matches('/').to_owned() };
+    let missing = || BootFilesError::Missing {
+        what,
+        path: path.trim_start_matches('/').to_owned(),
+    };
     file_content(tree, path).ok_or_else(missing)
 }
 
@@ -151,7 +181,9 @@ fn title(tree: &Tree, store: &dyn ContentStore) -> Result<String, BootFilesError
     for path in OS_RELEASE {
         if let Some(bytes) = read_small(tree, store, path)? {
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+            let name = text
+                .lines()
+                .find_map(|line| line.strip_prefix("PRETTY_NAME="));
             if let Some(name) = name {
                 return Ok(name.trim_matches(['"', '\'']).to_owned());
             }

@@ -54,7 +54,9 @@ pub struct Loaded {
 
 impl std::fmt::Debug for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loaded").field("image", &self.image).finish_non_exhaustive()
+        f.debug_struct("Loaded")
+            .field("image", &self.image)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,13 +67,19 @@ pub fn load(
     monitor: &dyn Monitor,
 ) -> Result<Loaded, OpsError> {
     let spool = new_spool(temp_dir, erofs_options(request))?;
-    let failed = |source| OpsError::Image { image: request.source.to_string(), source: Box::new(source) };
-    let resolved = cos_image::resolve(&request.source, &request.options, monitor).map_err(failed)?;
+    let failed = |source| OpsError::Image {
+        image: request.source.to_string(),
+        source: Box::new(source),
+    };
+    let resolved =
+        cos_image::resolve(&request.source, &request.options, monitor).map_err(failed)?;
     let mut image = cos_image::load(resolved, &spool, &request.options, monitor).map_err(failed)?;
     for directory in &request.overlays {
-        cos_image::overlay_directory(&mut image.tree, directory, Some((0, 0)), &spool, monitor).map_err(
-            |source| OpsError::Overlay { directory: directory.clone(), source: Box::new(source) },
-        )?;
+        cos_image::overlay_directory(&mut image.tree, directory, Some((0, 0)), &spool, monitor)
+            .map_err(|source| OpsError::Overlay {
+                directory: directory.clone(),
+                source: Box::new(source),
+            })?;
     }
     Ok(Loaded { image, spool })
 }
@@ -83,7 +91,10 @@ impl Loaded {
         let image = &self.image.platform.architecture;
         if files.manifest.architecture != *image {
             let loader = files.manifest.architecture;
-            return Err(OpsError::Architecture { loader, image: image.clone() });
+            return Err(OpsError::Architecture {
+                loader,
+                image: image.clone(),
+            });
         }
         Ok(files)
     }
@@ -91,13 +102,18 @@ impl Loaded {
     /// When the image was created, seconds since 1970, if it says so.
     pub fn created(&self) -> Option<i64> {
         let text = self.image.config.as_ref()?.created().as_ref()?;
-        let time = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
+        let time =
+            time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
         time.ok().map(time::OffsetDateTime::unix_timestamp)
     }
 
     /// Labels of the image.
     pub fn labels(&self) -> BTreeMap<String, String> {
-        let config = self.image.config.as_ref().and_then(|config| config.config().as_ref());
+        let config = self
+            .image
+            .config
+            .as_ref()
+            .and_then(|config| config.config().as_ref());
         let labels = config.and_then(|config| config.labels().clone());
         labels.into_iter().flatten().collect()
     }
@@ -111,7 +127,9 @@ impl Loaded {
         temp_dir: &Path,
         monitor: &dyn Monitor,
     ) -> Result<(), OpsError> {
-        let Some((major, minor)) = kernel else { return Ok(()) };
+        let Some((major, minor)) = kernel else {
+            return Ok(());
+        };
         let kernel = KernelVersion::new(major, minor);
         if kernel >= self.spool.options().kernel {
             return Ok(());
@@ -137,15 +155,31 @@ impl Loaded {
     ) -> Result<Verity, OpsError> {
         layout::apply(&mut self.image.tree, &self.spool)?;
         let path = file.path().to_path_buf();
-        let verity_failed = |source| OpsError::WriteVerity { path: path.clone(), source };
+        let verity_failed = |source| OpsError::WriteVerity {
+            path: path.clone(),
+            source,
+        };
         let mut writer =
             HashingWriter::new(file.file(), self.spool.options().threads).map_err(verity_failed)?;
-        cos_erofs::write(&self.image.tree, &self.spool, &Identity::default(), &mut writer, monitor)
-            .map_err(|source| OpsError::WriteRoot { path: path.clone(), source })?;
+        cos_erofs::write(
+            &self.image.tree,
+            &self.spool,
+            &Identity::default(),
+            &mut writer,
+            monitor,
+        )
+        .map_err(|source| OpsError::WriteRoot {
+            path: path.clone(),
+            source,
+        })?;
         let (_, verity) = writer.finish().map_err(verity_failed)?;
         if let Some(sidecar) = sidecar {
-            copy_hash_area(file, sidecar, verity.hash_offset)
-                .map_err(|source| OpsError::Extract { what: "hash tree", source })?;
+            copy_hash_area(file, sidecar, verity.hash_offset).map_err(|source| {
+                OpsError::Extract {
+                    what: "hash tree",
+                    source,
+                }
+            })?;
         }
         Ok(verity)
     }
@@ -172,7 +206,10 @@ fn erofs_options(request: &ImageRequest) -> ErofsOptions {
 }
 
 fn new_spool(temp_dir: &Path, options: ErofsOptions) -> Result<Spool, OpsError> {
-    let failed = |source| OpsError::Spool { directory: temp_dir.to_path_buf(), source };
+    let failed = |source| OpsError::Spool {
+        directory: temp_dir.to_path_buf(),
+        source,
+    };
     Spool::new(temp_dir, options, is_kept_raw).map_err(failed)
 }
 
@@ -191,7 +228,9 @@ fn copy_contents(
     let mut files = Vec::new();
     let mut seen = vec![false; tree.arena_len()];
     tree.walk(|path, id| {
-        if matches!(tree.node(id).kind, NodeKind::File(_)) && !std::mem::replace(&mut seen[id.index()], true) {
+        if matches!(tree.node(id).kind, NodeKind::File(_))
+            && !std::mem::replace(&mut seen[id.index()], true)
+        {
             files.push((path.to_vec(), id));
         }
     });
@@ -200,7 +239,10 @@ fn copy_contents(
         monitor.checkpoint()?;
         if let NodeKind::File(content) = &mut tree.node_mut(id).kind {
             let failed = |source| {
-                OpsError::BootFiles(BootFilesError::Read { path: cos_tree::display(&path), source })
+                OpsError::BootFiles(BootFilesError::Read {
+                    path: cos_tree::display(&path),
+                    source,
+                })
             };
             let mut reader = from.open(*content).map_err(failed)?;
             let mut writer = to.create(&path, content.size).map_err(failed)?;

@@ -7,8 +7,17 @@ use std::io;
 const EMPTIED: [&str; 6] = ["boot", "dev", "proc", "sys", "run", "tmp"];
 
 /// Directories that must be there to mount on, since the root cannot be written.
-const MOUNT_POINTS: [&str; 9] =
-    ["etc", "home", "mnt", "oem", "opt", "root", "srv", "usr/local", "var"];
+const MOUNT_POINTS: [&str; 9] = [
+    "etc",
+    "home",
+    "mnt",
+    "oem",
+    "opt",
+    "root",
+    "srv",
+    "usr/local",
+    "var",
+];
 
 /// systemd takes an empty file for "not yet known" and a missing one for "first boot".
 const MACHINE_ID: &str = "etc/machine-id";
@@ -29,7 +38,10 @@ pub fn apply(tree: &mut Tree, store: &dyn ContentStore) -> Result<(), LayoutErro
     let mtime = tree.node(Tree::ROOT).meta.mtime;
     for path in EMPTIED {
         let name = path.as_bytes();
-        if tree.lookup(name).is_some_and(|id| tree.children(id).is_none()) {
+        if tree
+            .lookup(name)
+            .is_some_and(|id| tree.children(id).is_none())
+        {
             tree.unlink(Tree::ROOT, name);
         }
         let directory = tree.ensure_directory(name, mtime)?;
@@ -46,11 +58,24 @@ pub fn apply(tree: &mut Tree, store: &dyn ContentStore) -> Result<(), LayoutErro
     empty_machine_id(tree, store, mtime)
 }
 
-fn empty_machine_id(tree: &mut Tree, store: &dyn ContentStore, mtime: i64) -> Result<(), LayoutError> {
-    let writer = store.create(MACHINE_ID.as_bytes(), 0).map_err(LayoutError::Store)?;
+fn empty_machine_id(
+    tree: &mut Tree,
+    store: &dyn ContentStore,
+    mtime: i64,
+) -> Result<(), LayoutError> {
+    let writer = store
+        .create(MACHINE_ID.as_bytes(), 0)
+        .map_err(LayoutError::Store)?;
     let id = writer.finish().map_err(LayoutError::Store)?;
-    let meta = Metadata { permissions: 0o444, mtime, ..Metadata::default() };
-    let file = tree.add(Node { meta, kind: NodeKind::File(Content { size: 0, id }) });
+    let meta = Metadata {
+        permissions: 0o444,
+        mtime,
+        ..Metadata::default()
+    };
+    let file = tree.add(Node {
+        meta,
+        kind: NodeKind::File(Content { size: 0, id }),
+    });
     let etc = tree.ensure_directory(b"etc", mtime)?;
     tree.link(etc, b"machine-id", file);
     Ok(())
@@ -85,7 +110,11 @@ mod tests {
     fn paths(tree: &Tree) -> Vec<String> {
         let mut paths = Vec::new();
         tree.walk(|path, id| {
-            paths.push(format!("{} {:o}", cos_tree::display(path), tree.node(id).meta.permissions));
+            paths.push(format!(
+                "{} {:o}",
+                cos_tree::display(path),
+                tree.node(id).meta.permissions
+            ));
         });
         paths
     }
@@ -96,7 +125,10 @@ mod tests {
         for path in ["boot/grub", "proc/1", "usr/bin", "var/home"] {
             tree.ensure_directory(path.as_bytes(), 1).unwrap();
         }
-        let symlink = |target: &[u8]| Node { meta: Metadata::default(), kind: NodeKind::Symlink(target.into()) };
+        let symlink = |target: &[u8]| Node {
+            meta: Metadata::default(),
+            kind: NodeKind::Symlink(target.into()),
+        };
         let home = tree.add(symlink(b"var/home"));
         tree.link(Tree::ROOT, b"home", home);
         let run = tree.add(symlink(b"/elsewhere"));
@@ -126,14 +158,24 @@ mod tests {
             "var/home 755",
         ]
         "#);
-        assert_eq!(tree.lookup(b"home"), Some(home), "a link to a directory is a mount point already");
+        assert_eq!(
+            tree.lookup(b"home"),
+            Some(home),
+            "a link to a directory is a mount point already"
+        );
     }
 
     #[test]
     fn a_file_in_the_place_of_a_directory_is_refused() {
         let mut tree = Tree::new(Metadata::default_directory(0));
-        let etc = tree.add(Node { meta: Metadata::default(), kind: NodeKind::Fifo });
+        let etc = tree.add(Node {
+            meta: Metadata::default(),
+            kind: NodeKind::Fifo,
+        });
         tree.link(Tree::ROOT, b"etc", etc);
-        assert!(matches!(apply(&mut tree, &NoContent), Err(LayoutError::Path(_))));
+        assert!(matches!(
+            apply(&mut tree, &NoContent),
+            Err(LayoutError::Path(_))
+        ));
     }
 }

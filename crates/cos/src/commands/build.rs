@@ -6,10 +6,10 @@ use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::render::Renderer;
 use cos_disk::format::DiskFormat;
+use cos_ops::OpsError;
 use cos_ops::build::disk::{DiskRequest, build_disk, plan_disk};
 use cos_ops::build::iso::{IsoRequest, build_iso};
 use cos_ops::build::sizes::{Bytes, Role, SizeRequest, parse_size};
-use cos_ops::OpsError;
 use std::process::ExitCode;
 
 /// Builds a disk, or says what it would be.
@@ -32,25 +32,45 @@ pub(crate) fn disk(
         cloud_configs: arguments.cloud_config.clone(),
         search_path: environment.path.clone(),
     };
-    let result =
-        if arguments.dry_run { plan_disk(&request, renderer) } else { build_disk(&request, renderer) }?;
-    let mut text = result.table.clone();
-    if let Some(path) = &result.path {
-        text += &format!("wrote {} (snapshot {})\n", path.display(), result.snapshot.id);
-    }
-    text += &format!("root hash: {}\n", result.snapshot.root_hash);
+    let result = if arguments.dry_run {
+        plan_disk(&request, renderer)
+    } else {
+        build_disk(&request, renderer)
+    }?;
+    let wrote = result.path.as_ref().map(|path| {
+        format!(
+            "wrote {} (snapshot {})\n",
+            path.display(),
+            result.snapshot.id
+        )
+    });
+    let root_hash = format!("root hash: {}\n", result.snapshot.root_hash);
+    let text = [
+        result.table.as_str(),
+        &wrote.unwrap_or_default(),
+        &root_hash,
+    ]
+    .concat();
     renderer.result(&text, &result)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn disk_format(arguments: &DiskArguments) -> Result<DiskFormat, Failure> {
-    let extension = arguments.output.extension().and_then(|extension| extension.to_str());
+    let extension = arguments
+        .output
+        .extension()
+        .and_then(|extension| extension.to_str());
     match &arguments.disk_format {
         Some(name) => name.parse().map_err(|error: cos_disk::DiskError| {
             let hint = error.hint();
-            Failure::Argument { error: Box::new(error), hint }
+            Failure::Argument {
+                error: Box::new(error),
+                hint,
+            }
         }),
-        None => Ok(extension.and_then(|name| name.parse().ok()).unwrap_or(DiskFormat::Raw)),
+        None => Ok(extension
+            .and_then(|name| name.parse().ok())
+            .unwrap_or(DiskFormat::Raw)),
     }
 }
 
@@ -61,10 +81,15 @@ fn sizes(arguments: &DiskArguments) -> Result<SizeRequest, Failure> {
     }
     for pair in &arguments.partition {
         let (name, size) = pair.split_once('=').ok_or_else(|| {
-            argument(format!("--partition {pair} is not NAME=SIZE"), Some("state=4GiB"))
+            argument(
+                format!("--partition {pair} is not NAME=SIZE"),
+                Some("state=4GiB"),
+            )
         })?;
         let role: Role = name.parse().map_err(OpsError::Size)?;
-        sizes.partitions.insert(role, parse_size(size).map_err(OpsError::from)?);
+        sizes
+            .partitions
+            .insert(role, parse_size(size).map_err(OpsError::from)?);
     }
     Ok(sizes)
 }
@@ -82,7 +107,10 @@ pub(crate) fn iso(
         arguments.kernel_arguments.as_deref(),
         environment,
     )?;
-    let request = IsoRequest { build, label: arguments.label.clone() };
+    let request = IsoRequest {
+        build,
+        label: arguments.label.clone(),
+    };
     let result = build_iso(&request, renderer)?;
     let text = format!(
         "wrote {} ({}, label {}, UUID {}, snapshot {})\nroot hash: {}\n",

@@ -14,8 +14,13 @@ pub(crate) fn root(
     environment: &Environment,
     renderer: &Renderer,
 ) -> Result<ExitCode, Failure> {
-    let request =
-        request::build(&arguments.source, &arguments.format, &arguments.output, None, environment)?;
+    let request = request::build(
+        &arguments.source,
+        &arguments.format,
+        &arguments.output,
+        None,
+        environment,
+    )?;
     let result = build_root(&request, arguments.verity_sidecar.as_deref(), renderer)?;
     renderer.result(&format!("{}\n", result.root_hash), &result)?;
     Ok(ExitCode::SUCCESS)

@@ -31,7 +31,11 @@ pub(crate) fn init(arguments: InitArguments, renderer: &Renderer) -> Result<Exit
         execute(&plan, renderer).map_err(Failure::Init)?;
     }
     let steps = plan.steps.iter().map(ToString::to_string).collect();
-    let outcome = Outcome { dry_run: arguments.dry_run, steps, warnings: &plan.warnings };
+    let outcome = Outcome {
+        dry_run: arguments.dry_run,
+        steps,
+        warnings: &plan.warnings,
+    };
     renderer.result(&plan.to_string(), &outcome)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -21,9 +21,15 @@ pub(crate) fn run(
     renderer: &Renderer,
 ) -> Result<ExitCode, Failure> {
     match command {
-        Command::Build(BuildCommand::Disk(arguments)) => build::disk(&arguments, environment, renderer),
-        Command::Build(BuildCommand::Iso(arguments)) => build::iso(&arguments, environment, renderer),
-        Command::Image(ImageCommand::Root(arguments)) => image::root(&arguments, environment, renderer),
+        Command::Build(BuildCommand::Disk(arguments)) => {
+            build::disk(&arguments, environment, renderer)
+        }
+        Command::Build(BuildCommand::Iso(arguments)) => {
+            build::iso(&arguments, environment, renderer)
+        }
+        Command::Image(ImageCommand::Root(arguments)) => {
+            image::root(&arguments, environment, renderer)
+        }
         Command::Lint(arguments) => lint::lint(&arguments, environment, renderer),
         Command::Init(arguments) => init::init(arguments, renderer),
         Command::Completion { shell } => {

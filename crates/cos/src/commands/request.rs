@@ -36,16 +36,28 @@ pub(crate) fn image(
     output: &Path,
     environment: &Environment,
 ) -> Result<ImageRequest, Failure> {
-    let source: Source = arguments.source.parse().map_err(|error: cos_image::ImageError| {
-        let hint = error.hint();
-        Failure::Argument { error: Box::new(error), hint }
-    })?;
+    let source: Source = arguments
+        .source
+        .parse()
+        .map_err(|error: cos_image::ImageError| {
+            let hint = error.hint();
+            Failure::Argument {
+                error: Box::new(error),
+                hint,
+            }
+        })?;
     let platform = match &arguments.arch {
         Some(name) => PlatformChoice::Exactly(Platform::linux(name)),
         None => PlatformChoice::Prefer(Platform::linux(std::env::consts::ARCH)),
     };
-    let beside = output.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let temp_dir = arguments.temp_dir.as_deref().or(beside).unwrap_or(Path::new("."));
+    let beside = output
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let temp_dir = arguments
+        .temp_dir
+        .as_deref()
+        .or(beside)
+        .unwrap_or(Path::new("."));
     let mut options = Options::new(platform, temp_dir);
     options.tool_path.clone_from(&environment.path);
     registry(&mut options, arguments, environment)?;
@@ -70,16 +82,25 @@ fn registry(
         Some(file) => vec![file.clone()],
         None => environment.credential_files.clone(),
     };
-    registry.insecure.extend(arguments.insecure_registry.iter().cloned());
+    registry
+        .insecure
+        .extend(arguments.insecure_registry.iter().cloned());
     registry.ca_files.clone_from(&arguments.ca_certificate);
     if let Some(file) = &environment.certificate_file {
         registry.system_ca_files = vec![file.clone()];
     }
     for pair in &arguments.mirror {
         let (host, mirror) = pair.split_once('=').ok_or_else(|| {
-            argument(format!("--mirror {pair} is not HOST=MIRROR"), Some("docker.io=mirror.example:5000"))
+            argument(
+                format!("--mirror {pair} is not HOST=MIRROR"),
+                Some("docker.io=mirror.example:5000"),
+            )
         })?;
-        registry.mirrors.entry(host.to_owned()).or_default().push(mirror.to_owned());
+        registry
+            .mirrors
+            .entry(host.to_owned())
+            .or_default()
+            .push(mirror.to_owned());
     }
     registry.proxy = ProxyConfig {
         http: environment.http_proxy.clone(),
@@ -90,9 +111,14 @@ fn registry(
 }
 
 fn time(environment: &Environment) -> Result<Option<i64>, Failure> {
-    let Some(text) = &environment.source_date_epoch else { return Ok(None) };
+    let Some(text) = &environment.source_date_epoch else {
+        return Ok(None);
+    };
     let time = text.parse().map_err(|_| {
-        argument(format!("SOURCE_DATE_EPOCH={text} is not a number of seconds since 1970"), None)
+        argument(
+            format!("SOURCE_DATE_EPOCH={text} is not a number of seconds since 1970"),
+            None,
+        )
     })?;
     Ok(Some(time))
 }
@@ -108,8 +134,12 @@ fn compression(text: &str) -> Result<CompressionChoice, Failure> {
         "lz4" => Compression::Lz4,
         "zstd" => Compression::Zstd { level: ZSTD_LEVEL },
         other => {
-            let level = other.strip_prefix("zstd:").and_then(|level| level.parse().ok());
-            let level = level.filter(|level| (1..=19).contains(level)).ok_or_else(unknown)?;
+            let level = other
+                .strip_prefix("zstd:")
+                .and_then(|level| level.parse().ok());
+            let level = level
+                .filter(|level| (1..=19).contains(level))
+                .ok_or_else(unknown)?;
             Compression::Zstd { level }
         }
     }))
@@ -117,7 +147,10 @@ fn compression(text: &str) -> Result<CompressionChoice, Failure> {
 
 /// An argument that cannot be used.
 pub(crate) fn argument(message: String, hint: Option<&str>) -> Failure {
-    Failure::Argument { error: message.into(), hint: hint.map(ToOwned::to_owned) }
+    Failure::Argument {
+        error: message.into(),
+        hint: hint.map(ToOwned::to_owned),
+    }
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 /// What one entry is, as text, so that a difference shows itself.
-pub type Listing = BTreeMap<Vec<u8>, String>;
+pub(crate) type Listing = BTreeMap<Vec<u8>, String>;
 
 /// Lists everything below `root`, leaving out the contents of `emptied` directories and `ignored` paths.
-pub fn list(root: &Path, emptied: &[&str], ignored: &[&str]) -> Listing {
+pub(crate) fn list(root: &Path, emptied: &[&str], ignored: &[&str]) -> Listing {
     let mut listing = Listing::new();
     let mut inodes: BTreeMap<(u64, u64), Vec<u8>> = BTreeMap::new();
     let mut stack = vec![PathBuf::new()];
@@ -34,8 +34,11 @@ pub fn list(root: &Path, emptied: &[&str], ignored: &[&str]) -> Listing {
     for (name, text) in &mut listing {
         let meta = fs::symlink_metadata(root.join(OsStr::from_bytes(name))).unwrap();
         if !meta.is_dir() && meta.nlink() > 1 {
-            let first = inodes.entry((meta.dev(), meta.ino())).or_insert_with(|| name.clone());
-            text.push_str(&format!(" linked={}", String::from_utf8_lossy(first)));
+            let first = inodes
+                .entry((meta.dev(), meta.ino()))
+                .or_insert_with(|| name.clone());
+            *text += " linked=";
+            *text += &String::from_utf8_lossy(first);
         }
     }
     listing
@@ -46,7 +49,10 @@ fn describe(path: &Path, meta: &fs::Metadata) -> String {
     let what = if kind.is_dir() {
         "dir".to_owned()
     } else if kind.is_symlink() {
-        format!("symlink={:?}", fs::read_link(path).unwrap().into_os_string().into_vec())
+        format!(
+            "symlink={:?}",
+            fs::read_link(path).unwrap().into_os_string().into_vec()
+        )
     } else if kind.is_file() {
         format!("file={} sha256={}", meta.len(), digest(path))
     } else if kind.is_char_device() || kind.is_block_device() {
@@ -55,23 +61,31 @@ fn describe(path: &Path, meta: &fs::Metadata) -> String {
         format!("fifo={} socket={}", kind.is_fifo(), kind.is_socket())
     };
     let (mode, uid, gid, mtime) = (meta.mode() & 0o7777, meta.uid(), meta.gid(), meta.mtime());
-    format!("{what} mode={mode:o} owner={uid}:{gid} mtime={mtime} xattrs={:?}", xattrs(path))
+    format!(
+        "{what} mode={mode:o} owner={uid}:{gid} mtime={mtime} xattrs={:?}",
+        xattrs(path)
+    )
 }
 
 fn digest(path: &Path) -> String {
     let mut hasher = Sha256::new();
     std::io::copy(&mut fs::File::open(path).unwrap(), &mut hasher).unwrap();
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hasher.finalize())
 }
 
 fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut names = vec![0_u8; 65536];
-    let Ok(length) = rustix::fs::llistxattr(path, &mut names[..]) else { return BTreeMap::new() };
-    let names = names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty());
+    let Ok(length) = rustix::fs::llistxattr(path, &mut names[..]) else {
+        return BTreeMap::new();
+    };
+    let names = names[..length]
+        .split(|&byte| byte == 0)
+        .filter(|name| !name.is_empty());
     names
         .map(|name| {
             let mut value = vec![0_u8; 65536];
-            let length = rustix::fs::lgetxattr(path, OsStr::from_bytes(name), &mut value[..]).unwrap();
+            let length =
+                rustix::fs::lgetxattr(path, OsStr::from_bytes(name), &mut value[..]).unwrap();
             value.truncate(length);
             (String::from_utf8_lossy(name).into_owned(), value)
         })
@@ -79,7 +93,7 @@ fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// The first differences between two listings, one a line; empty when they are the same.
-pub fn differences(expected: &Listing, found: &Listing) -> Vec<String> {
+pub(crate) fn differences(expected: &Listing, found: &Listing) -> Vec<String> {
     let names: std::collections::BTreeSet<_> = expected.keys().chain(found.keys()).collect();
     names
         .into_iter()
@@ -87,7 +101,10 @@ pub fn differences(expected: &Listing, found: &Listing) -> Vec<String> {
         .take(20)
         .map(|name| {
             let (expected, found) = (expected.get(name), found.get(name));
-            format!("{}\n  expected {expected:?}\n  found    {found:?}", String::from_utf8_lossy(name))
+            format!(
+                "{}\n  expected {expected:?}\n  found    {found:?}",
+                String::from_utf8_lossy(name)
+            )
         })
         .collect()
 }

@@ -7,27 +7,31 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The static binary that users get.
-pub fn cos() -> Command {
+pub(crate) fn cos() -> Command {
     Command::new(cos_testkit::dist::binaries().unwrap().cos)
 }
 
 /// The lean test image, logging root in on the serial console, as a source for `cos`.
-pub fn test_image(suite: Suite) -> String {
+pub(crate) fn test_image(suite: Suite) -> String {
     source(&images::debian(suite, Flavor::Minimal).unwrap())
 }
 
 /// An OCI archive as a source for `cos`.
-pub fn source(archive: &Path) -> String {
+pub(crate) fn source(archive: &Path) -> String {
     format!("oci-archive:{}", archive.display())
 }
 
 /// Builds a medium once for all tests of this run; it is never changed afterwards.
-pub fn medium(kind: &str, suite: Suite) -> PathBuf {
+pub(crate) fn medium(kind: &str, suite: Suite) -> PathBuf {
     let image = images::debian(suite, Flavor::Minimal).unwrap();
     let tool = cos_testkit::dist::binaries().unwrap().cos;
     let name = format!("{}-{kind}", suite.name());
     images::derived(&name, &[&image, &tool], |output| {
-        process::run(cos().args(["build", kind, &source(&image), "--output"]).arg(output))
+        process::run(
+            cos()
+                .args(["build", kind, &source(&image), "--output"])
+                .arg(output),
+        )
     })
     .unwrap()
 }
