@@ -18,30 +18,34 @@ const DROP_IN_DIRECTORY: &str = "/run/systemd/system/emergency.service.d";
 /// Seconds to read the message.
 const PAUSE: u64 = 10;
 
-/// Says why the boot fails and notes it.
+/// Says why the boot fails and notes it. To be called before the unit fails, since that starts the
+/// emergency shell.
 pub(crate) fn record(why: &str) {
     critical(&format!("the boot stops here: {why}"));
     let written = fs_err::create_dir_all("/run/cos").and_then(|()| fs_err::write(RECORD, why));
     if let Err(error) = written {
         critical(&format!("cannot note that down: {error}"));
     }
+    if wants_shell()
+        && let Err(error) = unlock_shell()
+    {
+        critical(&format!(
+            "the shell may ask for a password nobody has: {}",
+            crate::error::chain(&*error)
+        ));
+    }
 }
 
-/// What `cos-failure.service` does.
+/// What `cos-failure.service` does. The emergency shell is dracut's and opens by itself when it is
+/// asked for.
 pub(crate) fn handle() -> ExitCode {
     let why = fs_err::read_to_string(RECORD)
         .unwrap_or_else(|_| "cos-init ended without a word; see its lines above".to_owned());
-    // What cannot be read asks for nothing.
-    let cmdline = fs_err::read_to_string("/proc/cmdline").unwrap_or_default();
-    if cmdline::wants_shell(&cmdline) {
-        critical("opening a shell, as rd.shell or rd.break asks");
-        match open_shell() {
-            Ok(()) => return ExitCode::SUCCESS,
-            Err(error) => critical(&format!(
-                "there is no shell: {}",
-                crate::error::chain(&*error)
-            )),
-        }
+    if wants_shell() {
+        critical(&format!(
+            "a shell opens, as rd.shell or rd.break asks: {why}"
+        ));
+        return ExitCode::SUCCESS;
     }
     critical(&format!(
         "rebooting in {PAUSE} seconds (rd.shell gives a shell instead): {why}"
@@ -53,16 +57,19 @@ pub(crate) fn handle() -> ExitCode {
     ExitCode::FAILURE
 }
 
+fn wants_shell() -> bool {
+    // What cannot be read asks for nothing.
+    cmdline::wants_shell(&fs_err::read_to_string("/proc/cmdline").unwrap_or_default())
+}
+
 /// Root has no password in the initrd, and sulogin(8) takes that for a locked account. Who may change
 /// the kernel command line may have the shell.
-fn open_shell() -> Result<(), Box<dyn Error>> {
+fn unlock_shell() -> Result<(), Box<dyn Error>> {
     fs_err::create_dir_all(DROP_IN_DIRECTORY)?;
     fs_err::write(
         Path::new(DROP_IN_DIRECTORY).join("cos.conf"),
         "[Service]\nEnvironment=SYSTEMD_SULOGIN_FORCE=1\n",
     )?;
-    let systemctl = Tool::find("systemctl", "systemd", None)?;
-    systemctl.run(["daemon-reload"])?;
-    systemctl.run(["--no-block", "restart", "emergency.service"])?;
+    Tool::find("systemctl", "systemd", None)?.run(["daemon-reload"])?;
     Ok(())
 }

@@ -12,10 +12,17 @@ const HEADING: &str = "# Written by cos-init at every boot: changes here are not
 pub(crate) fn render(mounts: &[Mount], sysroot: &Path, image_fstab: &str) -> String {
     let mut out = HEADING.to_owned();
     let mut places = Vec::new();
-    for mount in mounts {
+    for (index, mount) in mounts.iter().enumerate() {
         let Ok(inside) = mount.target.strip_prefix(sysroot) else {
             continue;
         };
+        // What lies under another mount is not for systemd-remount-fs and its like to touch.
+        if mounts[index + 1..]
+            .iter()
+            .any(|later| later.target == mount.target)
+        {
+            continue;
+        }
         let place = Path::new("/").join(inside);
         let source = match mount.source.strip_prefix(&*sysroot.to_string_lossy()) {
             Some("") => "/".to_owned(),
@@ -86,6 +93,7 @@ mod tests {
     #[test]
     fn places_are_those_of_the_running_system() {
         let mounts = [
+            mount("/dev/sda1", "/sysroot", "ext4", "hidden"),
             mount("/dev/mapper/cos-root", "/sysroot", "erofs", "ro"),
             mount("PARTUUID=1-2", "/sysroot/usr/local", "ext4", "rw"),
             mount(

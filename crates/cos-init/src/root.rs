@@ -7,7 +7,7 @@ use crate::locate::{self, Found};
 use crate::log::Log;
 use cos_sys::device_mapper::{self, DeviceMapper, MappedDevice, Target};
 use cos_sys::loop_device::{LoopDevice, LoopOptions};
-use cos_sys::mount::{Mount, mount};
+use cos_sys::mount::{Mount, mount, unmount};
 use cos_sys::probe;
 use cos_sys::tool::Tool;
 use cos_verity::TableParameters;
@@ -45,8 +45,18 @@ pub(crate) fn assemble(cmdline: &CommandLine, log: &mut Log) -> Result<Root, Ini
     load_modules(log);
     let source = find_source(cmdline, log)?;
     let source_mount = mount_source(&source)?;
-    let image = find_image(cmdline, &source)?;
-    let (device, bytes) = verify(cmdline, &image, log)?;
+    let verified = find_image(cmdline, &source).and_then(|image| {
+        let (device, bytes) = verify(cmdline, &image, log)?;
+        Ok((image, device, bytes))
+    });
+    let (image, device, bytes) = match verified {
+        Ok(verified) => verified,
+        Err(error) => {
+            // So that who gets a shell can mend something and try again.
+            unmount(Path::new(SOURCE), true)?;
+            return Err(error);
+        }
+    };
     log.info(&format!(
         "root image {} ({} MiB) is verified with root hash {}",
         image.display(),

@@ -7,14 +7,15 @@
 
 use rustix::fs::{CWD, Timespec, Timestamps};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// Writes the stamps below `root` (systemd.unit(5), `ConditionNeedsUpdate=`).
 pub(crate) fn stamp(root: &Path) -> io::Result<()> {
-    let usr = rustix::fs::stat(&root.join("usr"))?;
+    let usr = fs_err::metadata(root.join("usr"))?;
     let time = Timespec {
-        tv_sec: usr.st_mtime as i64,
-        tv_nsec: usr.st_mtime_nsec as _,
+        tv_sec: usr.mtime(),
+        tv_nsec: usr.mtime_nsec(),
     };
     let times = Timestamps {
         last_access: time,
@@ -31,7 +32,6 @@ pub(crate) fn stamp(root: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt as _;
 
     #[test]
     fn the_stamps_are_as_old_as_usr() {

@@ -12,7 +12,7 @@ use crate::plan::{
 use crate::root::{PRISTINE, SYSROOT};
 use crate::{grow, seed};
 use cos_sys::block::BlockDevice;
-use cos_sys::mount::{Mount, mount};
+use cos_sys::mount::{Mount, mount, unmount};
 use cos_sys::root_path::Root as RootDirectory;
 use cos_sys::tool::Tool;
 use std::io;
@@ -32,6 +32,9 @@ pub(crate) struct Writable<'a> {
     /// What was mounted.
     pub mounts: Vec<Mount>,
 }
+
+/// Where mounts are held while the root under them is replaced.
+const ASIDE: &str = "/run/cos/aside";
 
 /// Overlays must mean the same with every image version over the same state, so everything that ties
 /// an upper layer to one lower layer is off.
@@ -234,15 +237,37 @@ impl<'a> Writable<'a> {
             upper.display(),
             work.display()
         );
-        self.mount_inside(Mount {
+        let made = Mount {
             source: "overlay".into(),
             target: path.to_owned(),
             fstype: "overlay".into(),
             options,
-        })?;
-        // The root itself was replaced: what follows belongs into the new one.
+        };
         if path == Path::new("/") {
-            self.sysroot = RootDirectory::open(Path::new(SYSROOT))?;
+            return self.overlay_root(made);
+        }
+        self.mount_inside(made).map(|_| ())
+    }
+
+    /// Replaces the root itself, taking along what is mounted in it already.
+    fn overlay_root(&mut self, made: Mount) -> Result<(), InitError> {
+        let inside = |mount: &Mount| {
+            let path = mount.target.strip_prefix(SYSROOT).ok()?;
+            Some(Path::new("/").join(path))
+        };
+        let places: Vec<PathBuf> = self.mounts.iter().filter_map(inside).collect();
+        let mut aside = Vec::new();
+        for (index, place) in places.into_iter().enumerate() {
+            let held = Path::new(ASIDE).join(index.to_string());
+            make_directory(&held)?;
+            bind_directory(&self.sysroot.make_directory(&place)?, &held)?;
+            aside.push((place, held));
+        }
+        self.mount_inside(made)?;
+        self.sysroot = RootDirectory::open(Path::new(SYSROOT))?;
+        for (place, held) in aside {
+            bind_directory(&held, &self.sysroot.make_directory(&place)?)?;
+            unmount(&held, true)?;
         }
         Ok(())
     }
@@ -278,6 +303,16 @@ impl<'a> Writable<'a> {
             .make_directory(store.parent().unwrap_or(store))?;
         Ok(parent.join(store.file_name().unwrap_or_default()))
     }
+}
+
+fn bind_directory(from: &Path, to: &Path) -> Result<(), InitError> {
+    mount(&Mount {
+        source: from.display().to_string(),
+        target: to.to_owned(),
+        fstype: "none".into(),
+        options: "bind".into(),
+    })?;
+    Ok(())
 }
 
 /// What a volume is mounted with before its own options.

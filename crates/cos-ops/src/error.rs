@@ -95,6 +95,14 @@ pub enum OpsError {
         /// Why.
         source: io::Error,
     },
+    /// A file on the way could not be written.
+    #[error("cannot write {}", .path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A temporary directory could not be made.
     #[error("cannot make a temporary directory in {}", .directory.display())]
     TempDir {

@@ -257,8 +257,9 @@ pub fn grow_partition(disk: &BlockDevice, partition: &Partition) -> Result<Optio
     Ok(Some(new_size))
 }
 
-/// The part of [`grow_partition`] that is on the disk.
-fn grow_in_table(
+/// The part of [`grow_partition`] that is on the disk, which may be a file: moves the backup table to
+/// the end of the `size` bytes and lets partition `number` end in front of it.
+pub fn grow_in_table(
     disk: &File,
     size: u64,
     block_size: u32,

@@ -149,8 +149,8 @@ fn write_disk(
     };
     let layout = &plan.layout;
     let set_length = || file.file().set_len(layout.total_bytes);
-    set_length().map_err(|source| OpsError::Extract {
-        what: "disk",
+    set_length().map_err(|source| OpsError::Write {
+        path: path.to_path_buf(),
         source,
     })?;
     step(monitor, "write the partition table", || {

@@ -110,8 +110,8 @@ fn make_efi_image(payload: &Payload) -> Result<PlacedFile, OpsError> {
     };
     let file = create(&path)?;
     let sized = file.file().set_len(size);
-    sized.map_err(|source| OpsError::Extract {
-        what: "EFI image",
+    sized.map_err(|source| OpsError::Write {
+        path: path.clone(),
         source,
     })?;
     fat::format(&file, 0, size, &options, &entries).map_err(|source| OpsError::Medium {

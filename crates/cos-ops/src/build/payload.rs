@@ -254,11 +254,12 @@ fn bios_images(loaded: &Loaded, boot: &BootFiles) -> Result<Option<BiosImages>, 
     }))
 }
 
+/// Makes a new file of the payload's directory.
 pub(crate) fn create(path: &Path) -> Result<File, OpsError> {
     let mut options = fs_err::OpenOptions::new();
     let opened = options.read(true).write(true).create_new(true).open(path);
-    opened.map_err(|source| OpsError::Extract {
-        what: "root image",
+    opened.map_err(|source| OpsError::Write {
+        path: path.to_path_buf(),
         source,
     })
 }

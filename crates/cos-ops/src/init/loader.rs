@@ -148,10 +148,8 @@ fn plan_efi(facts: &Facts, steps: &mut Vec<Step>) -> Option<EfiLoader> {
     };
     if let (Some(shim), Some(grub)) = (&facts.shim, &facts.signed_grub) {
         let mut copy = |from: &str, to| {
-            steps.push(Step::Copy {
-                from: from.to_owned(),
-                to,
-            })
+            let from = from.to_owned();
+            steps.push(Step::Copy { from, to });
         };
         // shim looks for these names beside itself.
         copy(shim, file(architecture.default_loader));

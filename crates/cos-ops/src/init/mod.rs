@@ -152,6 +152,46 @@ pub fn plan(options: &InitOptions) -> Result<Plan, InitError> {
 
 /// Plans from what was found.
 fn draw_up(root: &Path, release: Option<&str>, facts: &Facts) -> Result<Plan, InitError> {
+    check_tools(facts)?;
+    let kernel = choose_kernel(release, facts)?;
+    let mut warnings = Vec::new();
+    if release.is_none() && facts.kernels.len() > 1 {
+        warnings.push(format!(
+            "the image has {} kernels; {} boots, --kernel chooses another",
+            facts.kernels.len(),
+            kernel.release
+        ));
+    }
+    let mut steps = install_files(facts);
+    let initrd = facts
+        .distribution
+        .initrd
+        .replace("{release}", &kernel.release);
+    steps.push(Step::Initrd {
+        release: kernel.release.clone(),
+        output: initrd.clone(),
+    });
+    for (link, target) in [("boot/vmlinuz", &kernel.path), ("boot/initrd", &initrd)] {
+        steps.push(Step::Link {
+            path: link.to_owned(),
+            target: beside_boot(target),
+        });
+    }
+    let (loader_steps, loader_warnings) = loader::plan(facts, kernel, &initrd)?;
+    steps.extend(loader_steps);
+    warnings.extend(loader_warnings);
+    let packages = &facts.distribution.packages;
+    Ok(Plan {
+        root: root.to_owned(),
+        grub_mkimage: (facts.distribution.grub_mkimage, packages.grub_mkimage),
+        dracut_package: packages.dracut,
+        steps,
+        warnings,
+    })
+}
+
+/// Whether everything is there that the plan runs.
+fn check_tools(facts: &Facts) -> Result<(), InitError> {
     let packages = &facts.distribution.packages;
     if !facts.has_cos_init {
         return Err(InitError::NoCosInit);
@@ -163,16 +203,11 @@ fn draw_up(root: &Path, release: Option<&str>, facts: &Facts) -> Result<Plan, In
         facts.has_grub_mkimage || !needs_mkimage,
         facts.distribution.grub_mkimage,
         packages.grub_mkimage,
-    )?;
-    let kernel = choose_kernel(release, facts)?;
-    let mut warnings = Vec::new();
-    if release.is_none() && facts.kernels.len() > 1 {
-        warnings.push(format!(
-            "the image has {} kernels; {} boots, --kernel chooses another",
-            facts.kernels.len(),
-            kernel.release
-        ));
-    }
+    )
+}
+
+/// The directories, files and links that cOS brings.
+fn install_files(facts: &Facts) -> Vec<Step> {
     let mut steps: Vec<Step> = DIRECTORIES
         .iter()
         .map(|path| Step::Directory {
@@ -199,30 +234,7 @@ fn draw_up(root: &Path, release: Option<&str>, facts: &Facts) -> Result<Plan, In
         path: "var/lib/dbus/machine-id".to_owned(),
         target: "/etc/machine-id".to_owned(),
     });
-    let initrd = facts
-        .distribution
-        .initrd
-        .replace("{release}", &kernel.release);
-    steps.push(Step::Initrd {
-        release: kernel.release.clone(),
-        output: initrd.clone(),
-    });
-    for (link, target) in [("boot/vmlinuz", &kernel.path), ("boot/initrd", &initrd)] {
-        steps.push(Step::Link {
-            path: link.to_owned(),
-            target: beside_boot(target),
-        });
-    }
-    let (loader_steps, loader_warnings) = loader::plan(facts, kernel, &initrd)?;
-    steps.extend(loader_steps);
-    warnings.extend(loader_warnings);
-    Ok(Plan {
-        root: root.to_owned(),
-        grub_mkimage: (facts.distribution.grub_mkimage, packages.grub_mkimage),
-        dracut_package: packages.dracut,
-        steps,
-        warnings,
-    })
+    steps
 }
 
 /// A unit for `/tmp` where there is none, and the link that enables it.

@@ -175,8 +175,8 @@ impl Loaded {
         let (_, verity) = writer.finish().map_err(verity_failed)?;
         if let Some(sidecar) = sidecar {
             copy_hash_area(file, sidecar, verity.hash_offset).map_err(|source| {
-                OpsError::Extract {
-                    what: "hash tree",
+                OpsError::Write {
+                    path: sidecar.path().into(),
                     source,
                 }
             })?;
