@@ -12,7 +12,7 @@ use cos_image::ImageError;
 use cos_store::MetadataError;
 use cos_verity::VerityError;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Whose fault an error is; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +157,7 @@ impl OpsError {
     /// Whose fault it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            _ if self.is_cancelled() => ErrorKind::Cancelled,
+            Self::Cancelled(_) => ErrorKind::Cancelled,
             Self::Image { .. }
             | Self::BootFiles(_)
             | Self::Architecture { .. }
@@ -186,11 +186,54 @@ impl OpsError {
         }
     }
 
-    /// Whether a cancellation lies at the bottom of it.
-    fn is_cancelled(&self) -> bool {
-        let first: &(dyn std::error::Error + 'static) = self;
-        std::iter::successors(Some(first), |error| error.source())
-            .any(<dyn std::error::Error + 'static>::is::<Cancelled>)
-            || matches!(self, Self::Cancelled(_))
+    /// What a failure to read `image` is.
+    pub(crate) fn image(image: &cos_image::Source, source: ImageError) -> Self {
+        match source {
+            ImageError::Cancelled(cancelled) => cancelled.into(),
+            source => Self::Image {
+                image: image.to_string(),
+                source: Box::new(source),
+            },
+        }
+    }
+
+    /// What a failure to lay `directory` over the image is.
+    pub(crate) fn overlay(directory: &Path, source: ImageError) -> Self {
+        match source {
+            ImageError::Cancelled(cancelled) => cancelled.into(),
+            source => Self::Overlay {
+                directory: directory.to_path_buf(),
+                source: Box::new(source),
+            },
+        }
+    }
+
+    /// What a failure to write the root image at `path` is.
+    pub(crate) fn write_root(path: &Path, source: ErofsError) -> Self {
+        match source {
+            ErofsError::Cancelled(cancelled) => cancelled.into(),
+            source => Self::WriteRoot {
+                path: path.to_path_buf(),
+                source,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancellation_stays_one_on_its_way_up() {
+        let source = "dir:/".parse().unwrap();
+        for error in [
+            OpsError::image(&source, Cancelled.into()),
+            OpsError::overlay(Path::new("/x"), Cancelled.into()),
+            OpsError::write_root(Path::new("/x"), Cancelled.into()),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
+            assert_eq!(error.to_string(), "cancelled");
+        }
     }
 }

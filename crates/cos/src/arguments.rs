@@ -3,13 +3,16 @@
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
+const LONG_ABOUT: &str = "\
+`docker build` your operating system.
+
+cOS makes a container image that holds a kernel and systemd boot on machines, verified and immutable. \
+SOURCE is an image: REF, oci:REF or docker:REF (registry), oci-layout:PATH[:TAG], \
+oci-archive:PATH[:TAG], docker-archive:PATH[:TAG], docker-daemon:REF, podman:REF or dir:PATH.";
+
 /// `docker build` your operating system.
-///
-/// cOS makes a container image that holds a kernel and systemd boot on machines, verified and
-/// immutable. SOURCE is an image: REF, oci:REF or docker:REF (registry), oci-layout:PATH[:TAG],
-/// oci-archive:PATH[:TAG], docker-archive:PATH[:TAG], docker-daemon:REF, podman:REF or dir:PATH.
 #[derive(Debug, Parser)]
-#[command(name = "cos", version, propagate_version = true)]
+#[command(name = "cos", version, propagate_version = true, long_about = LONG_ABOUT)]
 pub(crate) struct Cli {
     /// Print events and results as JSON, one object a line, on standard output.
     #[arg(long, global = true)]

@@ -44,29 +44,15 @@ impl Drop for Mounted {
 
 /// Unpacks an OCI archive with umoci, whole.
 fn unpack(archive: &Path, directory: &Path) {
-    let layout = directory.join("layout");
-    std::fs::create_dir(&layout).unwrap();
-    process::run(
-        Command::new("tar")
-            .arg("-xf")
-            .arg(archive)
-            .arg("-C")
-            .arg(&layout),
-    )
-    .unwrap();
-    let index = std::fs::read_to_string(layout.join("index.json")).unwrap();
-    let tag = index
-        .split("org.opencontainers.image.ref.name\":\"")
-        .nth(1)
-        .and_then(|rest| rest.split('"').next())
-        .unwrap_or("latest");
-    let image = format!("{}:{tag}", layout.display());
-    process::run(
-        Command::new("umoci")
-            .args(["raw", "unpack", "--image", &image])
-            .arg(directory.join("root")),
-    )
-    .unwrap();
+    let layout = format!("{}:latest", directory.join("layout").display());
+    let mut copy = Command::new("skopeo");
+    copy.args(["--insecure-policy", "copy", "--quiet", &source(archive)]);
+    process::run(copy.arg(format!("oci:{layout}"))).unwrap();
+    let mut unpack = Command::new("umoci");
+    unpack
+        .args(["raw", "unpack", "--image", &layout])
+        .arg(directory.join("root"));
+    process::run(&mut unpack).unwrap();
 }
 
 fn check_against_umoci(archive: &Path, compression: &str) {
@@ -134,7 +120,7 @@ fn check_against_umoci(archive: &Path, compression: &str) {
 
 /// Whether everything that judges is there; if not, the skip is recorded.
 fn can_judge(test: &str) -> bool {
-    let missing = ["umoci", "veritysetup"]
+    let missing = ["skopeo", "umoci", "veritysetup"]
         .into_iter()
         .find(|tool| find_tool(tool).is_none());
     if let Some(tool) = missing {

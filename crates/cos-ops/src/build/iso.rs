@@ -101,7 +101,7 @@ fn make_efi_image(payload: &Payload) -> Result<PlacedFile, OpsError> {
     let content: u64 = files()
         .map(|file| file.size.next_multiple_of(1 << 12))
         .sum();
-    let size = (content + content / 64 + MIB).next_multiple_of(MIB);
+    let size = (content + content / 64 + 3 * MIB).next_multiple_of(MIB);
     let entries: Vec<FatEntry> = files().map(fat_entry).collect();
     let options = FatOptions {
         label: "COS_GRUB".to_owned(),

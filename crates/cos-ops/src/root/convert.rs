@@ -67,19 +67,14 @@ pub fn load(
     monitor: &dyn Monitor,
 ) -> Result<Loaded, OpsError> {
     let spool = new_spool(temp_dir, erofs_options(request))?;
-    let failed = |source| OpsError::Image {
-        image: request.source.to_string(),
-        source: Box::new(source),
-    };
+    let failed = |source| OpsError::image(&request.source, source);
     let resolved =
         cos_image::resolve(&request.source, &request.options, monitor).map_err(failed)?;
     let mut image = cos_image::load(resolved, &spool, &request.options, monitor).map_err(failed)?;
     for directory in &request.overlays {
-        cos_image::overlay_directory(&mut image.tree, directory, Some((0, 0)), &spool, monitor)
-            .map_err(|source| OpsError::Overlay {
-                directory: directory.clone(),
-                source: Box::new(source),
-            })?;
+        let tree = &mut image.tree;
+        cos_image::overlay_directory(tree, directory, Some((0, 0)), &spool, monitor)
+            .map_err(|source| OpsError::overlay(directory, source))?;
     }
     Ok(Loaded { image, spool })
 }
@@ -168,10 +163,7 @@ impl Loaded {
             &mut writer,
             monitor,
         )
-        .map_err(|source| OpsError::WriteRoot {
-            path: path.clone(),
-            source,
-        })?;
+        .map_err(|source| OpsError::write_root(&path, source))?;
         let (_, verity) = writer.finish().map_err(verity_failed)?;
         if let Some(sidecar) = sidecar {
             copy_hash_area(file, sidecar, verity.hash_offset).map_err(|source| {
