@@ -55,7 +55,7 @@ pub(crate) fn book() -> anyhow::Result<()> {
     let mdbook = cargo::MDBOOK.ensure()?;
     process::run(
         Command::new(mdbook)
-            .args(["--log-level", "warn", "build", "docs", "--dest-dir"])
+            .args(["build", "docs", "--dest-dir"])
             .arg(paths::target().join("book"))
             .current_dir(root),
     )

@@ -8,7 +8,7 @@
 mod common;
 
 use common::medium;
-use cos_testkit::images::Suite;
+use cos_testkit::images::{Flavor, Suite};
 use cos_testkit::machine::{Builder, Firmware, Machine};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -106,7 +106,7 @@ fn debian_13_disk_bios() {
     if can_boot("debian_13_disk_bios", Firmware::Bios) {
         boot_disk(
             "debian_13_disk_bios",
-            &medium("disk", Suite::Trixie),
+            &medium("disk", Suite::Trixie, Flavor::Minimal),
             Firmware::Bios,
             check_persistence,
         );
@@ -118,7 +118,7 @@ fn debian_13_disk_uefi() {
     if can_boot("debian_13_disk_uefi", Firmware::Uefi) {
         boot_disk(
             "debian_13_disk_uefi",
-            &medium("disk", Suite::Trixie),
+            &medium("disk", Suite::Trixie, Flavor::Minimal),
             Firmware::Uefi,
             |_| {},
         );
@@ -130,7 +130,7 @@ fn debian_12_disk_uefi() {
     if can_boot("debian_12_disk_uefi", Firmware::Uefi) {
         boot_disk(
             "debian_12_disk_uefi",
-            &medium("disk", Suite::Bookworm),
+            &medium("disk", Suite::Bookworm, Flavor::Minimal),
             Firmware::Uefi,
             check_persistence,
         );
@@ -149,7 +149,7 @@ fn boot_live(mut machine: Machine) {
 #[test]
 fn debian_13_iso_as_cd_bios() {
     if can_boot("debian_13_iso_as_cd_bios", Firmware::Bios) {
-        let iso = medium("iso", Suite::Trixie);
+        let iso = medium("iso", Suite::Trixie, Flavor::Example);
         boot_live(
             Machine::builder("debian_13_iso_as_cd_bios")
                 .cdrom(&iso)
@@ -162,17 +162,18 @@ fn debian_13_iso_as_cd_bios() {
 #[test]
 fn debian_13_iso_as_usb_stick_uefi() {
     if can_boot("debian_13_iso_as_usb_stick_uefi", Firmware::Uefi) {
-        let iso = medium("iso", Suite::Trixie);
+        let iso = medium("iso", Suite::Trixie, Flavor::Example);
         let machine = Machine::builder("debian_13_iso_as_usb_stick_uefi").usb_disk(&iso);
         boot_live(machine.firmware(Firmware::Uefi).boot().unwrap());
     }
 }
 
+/// Debian 12's cloud kernel has no AHCI: its CD is on a virtio bus.
 #[test]
 fn debian_12_iso_as_cd_uefi() {
     if can_boot("debian_12_iso_as_cd_uefi", Firmware::Uefi) {
-        let iso = medium("iso", Suite::Bookworm);
-        let machine = Machine::builder("debian_12_iso_as_cd_uefi").cdrom(&iso);
+        let iso = medium("iso", Suite::Bookworm, Flavor::Minimal);
+        let machine = Machine::builder("debian_12_iso_as_cd_uefi").scsi_cdrom(&iso);
         boot_live(machine.firmware(Firmware::Uefi).boot().unwrap());
     }
 }
@@ -229,7 +230,10 @@ fn one_flipped_byte_stops_the_boot() {
         return;
     }
     let directory = cos_testkit::temp_dir().unwrap();
-    let damaged = with_flipped_byte(&medium("disk", Suite::Trixie), directory.path());
+    let damaged = with_flipped_byte(
+        &medium("disk", Suite::Trixie, Flavor::Minimal),
+        directory.path(),
+    );
     let mut machine = Machine::builder("one_flipped_byte_stops_the_boot")
         .disk(&damaged)
         .boot()

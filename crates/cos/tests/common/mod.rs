@@ -22,10 +22,10 @@ pub(crate) fn source(archive: &Path) -> String {
 }
 
 /// Builds a medium once for all tests of this run; it is never changed afterwards.
-pub(crate) fn medium(kind: &str, suite: Suite) -> PathBuf {
-    let image = images::debian(suite, Flavor::Minimal).unwrap();
+pub(crate) fn medium(kind: &str, suite: Suite, flavor: Flavor) -> PathBuf {
+    let image = images::debian(suite, flavor).unwrap();
     let tool = cos_testkit::dist::binaries().unwrap().cos;
-    let name = format!("{}-{kind}", suite.name());
+    let name = format!("{flavor}-{suite}-{kind}");
     images::derived(&name, &[&image, &tool], |output| {
         process::run(
             cos()
