@@ -96,22 +96,114 @@ fn an_interrupt_leaves_nothing_behind() {
     }
 }
 
+/// First sector of a partition, as sgdisk sees it.
+fn first_sector(disk: &Path, number: u32) -> u64 {
+    let text = process::text(Command::new("sgdisk").arg(format!("-i={number}")).arg(disk)).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("First sector: "))
+        .unwrap();
+    line.split(' ').next().unwrap().parse().unwrap()
+}
+
 #[test]
-fn a_disk_is_what_other_tools_take_it_for() {
+fn a_disk_is_what_was_asked_for_and_other_tools_say_so() {
     let directory = temp_dir().unwrap();
     let disk = directory.path().join("os.img");
-    process::run(
-        cos()
-            .args(["build", "disk", &test_image(Suite::Trixie), "--output"])
-            .arg(&disk),
-    )
-    .unwrap();
+    let config = directory.path().join("user.yaml");
+    std::fs::write(&config, "#cloud-config\nhostname: somebody\n").unwrap();
+    let mut command = cos();
+    command.args([
+        "build",
+        "disk",
+        &test_image(Suite::Trixie),
+        "--size",
+        "3GiB",
+    ]);
+    command.args([
+        "--partition",
+        "oem=128MiB",
+        "--kernel-arguments",
+        "mitigations=off",
+    ]);
+    command
+        .arg("--cloud-config")
+        .arg(&config)
+        .arg("--output")
+        .arg(&disk);
+    process::run(&mut command).unwrap();
+
+    assert_eq!(std::fs::metadata(&disk).unwrap().len(), 3 << 30);
     let verified = process::text(Command::new("sgdisk").arg("-v").arg(&disk)).unwrap();
     assert!(verified.contains("No problems found"), "{verified}");
     let table = process::text(Command::new("sgdisk").arg("-p").arg(&disk)).unwrap();
     for name in ["bios", "efi", "oem", "recovery", "state", "persistent"] {
         assert!(table.contains(name), "{table}");
     }
+    assert_eq!(first_sector(&disk, 4) - first_sector(&disk, 3), 128 << 11);
+
+    let debugfs = |partition: u32, request: &str| {
+        let offset = first_sector(&disk, partition) * 512;
+        let image = format!("{}?offset={offset}", disk.display());
+        let tool = cos_testkit::find_tool("debugfs").unwrap();
+        process::text(Command::new(tool).args(["-R", request, &image])).unwrap()
+    };
+    assert_eq!(
+        debugfs(3, "cat /90_user.yaml"),
+        "#cloud-config\nhostname: somebody"
+    );
+    let inode = debugfs(3, "stat /90_user.yaml");
+    assert!(
+        inode.contains("Mode:  0600") && inode.contains("User:     0"),
+        "{inode}"
+    );
+    let state = debugfs(5, "cat /cos/boot.env");
+    let id = state
+        .lines()
+        .find_map(|line| line.strip_prefix("cos_active="))
+        .unwrap();
+    let fragment = debugfs(5, &format!("cat /cos/snapshots/{id}/boot.cfg"));
+    assert!(fragment.contains("mitigations=off"), "{fragment}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_what_to_do() {
+    let directory = temp_dir().unwrap();
+    let refused = |args: &[&str], code: i32, says: &[&str]| {
+        let mut command = cos();
+        command
+            .args(["build", "disk"])
+            .args(args)
+            .arg("--output")
+            .arg(directory.path().join("os.img"));
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        for text in says {
+            assert!(said.contains(text), "{said}");
+        }
+        assert_eq!(
+            std::fs::read_dir(directory.path()).unwrap().count(),
+            0,
+            "something was left"
+        );
+    };
+    let image = test_image(Suite::Trixie);
+    refused(&["./os.tar"], 2, &["./os.tar", "hint:"]);
+    refused(&[&image, "--size", "8 gallons"], 2, &["8 gallons", "hint:"]);
+    refused(&[&image, "--size", "500MiB"], 2, &["the disk needs", "500"]);
+    refused(
+        &[&image, "--partition", "root=1GiB"],
+        2,
+        &["\"root\"", "efi, oem, recovery"],
+    );
+    refused(&[&image, "--compression", "gzip"], 2, &["gzip", "zstd"]);
+    refused(&["oci-archive:/nonexistent.tar"], 3, &["/nonexistent.tar"]);
+    refused(
+        &["dir:/usr/share/doc"],
+        3,
+        &["cannot be booted", "cos init"],
+    );
 }
 
 #[test]

@@ -144,6 +144,15 @@ fn write_iso(
         add(&mut writer, placed)?;
     }
     writer.add_file(&configuration_path(), &loader_configuration(payload))?;
+    // GRUB started from the EFI image of a USB stick may take the whole stick, not that image, for
+    // where it came from; a signed one then looks here for its configuration.
+    for placed in payload
+        .efi
+        .iter()
+        .filter(|file| file.path.ends_with("/grub.cfg"))
+    {
+        add(&mut writer, placed)?;
+    }
     let bios = payload.bios.as_ref().map(|bios| BiosBoot {
         eltorito: ELTORITO,
         hybrid_mbr: Some(&bios.hybrid_boot_sector),
