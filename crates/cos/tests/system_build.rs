@@ -191,7 +191,11 @@ fn what_cannot_be_is_refused_with_what_to_do() {
     let image = test_image(Suite::Trixie);
     refused(&["./os.tar"], 2, &["./os.tar", "hint:"]);
     refused(&[&image, "--size", "8 gallons"], 2, &["8 gallons", "hint:"]);
-    refused(&[&image, "--size", "500MiB"], 2, &["the disk needs", "500"]);
+    refused(
+        &[&image, "--size", "500MiB"],
+        2,
+        &["are needed", "hint: take a disk of at least"],
+    );
     refused(
         &[&image, "--partition", "root=1GiB"],
         2,
