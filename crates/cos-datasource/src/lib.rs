@@ -1,0 +1,1 @@
+//! User-data from clouds and attached media.

@@ -1,0 +1,1 @@
+//! A blocking HTTP client for small documents and downloads: verified TLS, deadlines, retries.

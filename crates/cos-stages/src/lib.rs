@@ -1,0 +1,1 @@
+//! The cloud-config engine: documents, stages, steps.

@@ -1,0 +1,1 @@
+//! Go text templates with the sprig functions of cloud-configs.
