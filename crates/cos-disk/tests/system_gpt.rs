@@ -10,6 +10,7 @@ mod common;
 use common::{create, find, run};
 use cos_disk::DiskError;
 use cos_disk::gpt::{self, Partition, PartitionRequest, Size, types};
+use cos_sys::gpt as live;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use uuid::{Uuid, uuid};
@@ -96,6 +97,7 @@ fn open(path: &Path) -> fs_err::File {
         .unwrap()
 }
 
+/// The tables written here are grown by the code of the initrd.
 #[test]
 fn a_larger_disk_is_filled_once() {
     let Some(sgdisk) = find("a_larger_disk_is_filled_once", "sgdisk", "gdisk") else {
@@ -106,27 +108,28 @@ fn a_larger_disk_is_filled_once() {
     let partitions = write(&path);
     let file = open(&path);
     let before = file.metadata().unwrap().len();
-    assert_eq!(gpt::grow_last(&file, before).unwrap(), None);
+    let grow = |size| live::grow_in_table(&file, size, 512, 3).unwrap();
+    assert_eq!(grow(before), None);
     file.set_len(before + 8192).unwrap();
-    assert_eq!(gpt::grow_last(&file, before + 8192).unwrap(), None);
+    assert_eq!(grow(before + 8192), None);
 
     let larger = 100 << 20;
     file.set_len(larger).unwrap();
-    let grown = gpt::grow_last(&file, larger).unwrap().unwrap();
-    assert_eq!(grown.number, 3);
-    assert_eq!(grown.start, partitions[2].offset());
-    assert_eq!(grown.start + grown.size, 99 << 20);
-    assert_eq!(gpt::grow_last(&file, larger).unwrap(), None);
+    let size = (99 << 20) - partitions[2].offset();
+    assert_eq!(grow(larger), Some(size));
+    assert_eq!(grow(larger), None);
     let verdict = run(&sgdisk, &["-v", path.to_str().unwrap()]);
     assert!(verdict.contains("No problems found"), "{verdict}");
+    let table = gpt::read_table(&file).unwrap();
+    assert_eq!(table.partitions[2].1.offset(), partitions[2].offset());
+    assert_eq!(table.partitions[2].1.bytes(), size);
 
     // A primary table torn by a power cut is restored from the backup.
     file.file().write_all_at(&[0xff; 700], 512).unwrap();
     assert!(gpt::read_table(&file).unwrap().from_backup);
-    assert_eq!(gpt::grow_last(&file, larger).unwrap(), None);
-    let table = gpt::read_table(&file).unwrap();
+    assert_eq!(grow(larger), None);
+    assert_eq!(gpt::read_table(&file).unwrap(), table);
     assert!(!table.from_backup);
-    assert_eq!(table.partitions[2].1.bytes(), grown.size);
     let verdict = run(&sgdisk, &["-v", path.to_str().unwrap()]);
     assert!(verdict.contains("No problems found"), "{verdict}");
 }

@@ -85,7 +85,7 @@ impl FromStr for Reference {
         if !is_registry(registry) {
             return Err(bad("the registry is not a host name with an optional port"));
         }
-        if repository.len() > MAX_NAME || !repository.split('/').all(is_repository_component) {
+        if !repository.split('/').all(is_repository_component) {
             return Err(bad(
                 "the repository may hold lower-case letters and digits, separated by `.`, `_`, `-` and `/`",
             ));
@@ -95,6 +95,9 @@ impl FromStr for Reference {
         } else {
             repository.into()
         };
+        if repository.len() > MAX_NAME {
+            return Err(bad("the repository is longer than 255 characters"));
+        }
         let tag = match (tag, &digest) {
             (None, None) => Some("latest".into()),
             (tag, _) => tag.map(Into::into),
@@ -205,6 +208,18 @@ mod tests {
             pinned.to_string(),
             format!("docker.io/library/debian@{DIGEST}")
         );
+    }
+
+    #[test]
+    fn the_length_counts_with_what_is_filled_in() {
+        let longest = "a".repeat(MAX_NAME - "library/".len());
+        let reference: Reference = longest.parse().unwrap();
+        assert_eq!(
+            reference.to_string().parse::<Reference>().unwrap(),
+            reference
+        );
+        let error = format!("{longest}a").parse::<Reference>().unwrap_err();
+        assert!(error.to_string().contains("255"), "{error}");
     }
 
     #[test]

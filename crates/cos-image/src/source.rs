@@ -159,7 +159,15 @@ impl fmt::Display for Selector {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Registry(reference) => write!(f, "{reference}"),
+            Self::Registry(reference) => {
+                let text = reference.to_string();
+                // A registry may be called like a scheme: dir:5000/app.
+                let ambiguous = text
+                    .split_once(':')
+                    .is_some_and(|(host, _)| SCHEMES.contains(&host));
+                let scheme = if ambiguous { "oci:" } else { "" };
+                write!(f, "{scheme}{text}")
+            }
             Self::OciLayout(path, selector) => {
                 write!(f, "oci-layout:{}{selector}", path.display())
             }
@@ -182,6 +190,13 @@ mod tests {
 
     fn parse(text: &str) -> Source {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_registry_called_like_a_scheme_stays_one() {
+        let source = parse("oci:dir:5000/app");
+        assert_eq!(source.to_string(), "oci:dir:5000/app:latest");
+        assert_eq!(parse(&source.to_string()), source);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod ioctl;
 pub mod loop_device;
 pub mod mount;
 pub mod probe;
+pub mod root_file;
 pub mod root_path;
 pub mod system;
 pub mod tool;

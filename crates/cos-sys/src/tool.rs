@@ -1,5 +1,7 @@
 //! External programs: found once, run with their output caught, and named in every error.
 
+#![expect(unsafe_code, reason = "chroot(2) between fork and exec")]
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -115,6 +117,35 @@ impl Tool {
         command.args(args);
         run(command)
     }
+}
+
+/// The directories that programs are looked for in, first to last.
+pub fn search_directories() -> impl Iterator<Item = &'static Path> {
+    DEFAULT_SEARCH_PATH.split(':').map(Path::new)
+}
+
+/// A command for `program`, found along the usual directories, that runs in `root` (chroot(2)) with
+/// its working directory there; in the running system when `None`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "which program is there shows in the root alone, once it is entered"
+)]
+pub fn in_root(root: Option<&Path>, program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env("PATH", DEFAULT_SEARCH_PATH).current_dir("/");
+    if let Some(root) = root {
+        let root = root.to_owned();
+        // SAFETY: between fork and exec only chroot(2) and chdir(2) are called, which touch no memory
+        // that another thread may hold locked; the path was made before.
+        unsafe {
+            std::os::unix::process::CommandExt::pre_exec(&mut command, move || {
+                rustix::process::chroot(&root)?;
+                rustix::process::chdir(c"/")?;
+                Ok(())
+            });
+        }
+    }
+    command
 }
 
 /// Runs a prepared command to its end with no input, its output caught, and fails unless it exits

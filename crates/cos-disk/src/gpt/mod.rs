@@ -1,4 +1,5 @@
-//! GUID partition tables: planning, writing, reading, growing.
+//! GUID partition tables of new disks: planning, writing, reading. Tables of live disks are changed
+//! by [`live`](crate::live).
 //!
 //! Written for 512-byte sectors, as virtual disks and most devices present; tables of disks with
 //! 4096-byte sectors can be read. Layout of the table: UEFI specification 2.10, chapter 5.
@@ -7,9 +8,6 @@ pub mod plan;
 pub mod table;
 pub mod types;
 
-mod grow;
-
-pub use grow::{GrownPartition, grow_last};
 pub use plan::{Layout, PartitionRequest, Size, plan};
 pub use table::{Partition, Table, read_table, write_table};
 

@@ -51,7 +51,7 @@ impl Partition {
 }
 
 /// A table as read from a disk.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     /// The identity of the disk.
     pub disk_guid: Uuid,
@@ -61,8 +61,6 @@ pub struct Table {
     pub partitions: Vec<(u32, Partition)>,
     /// Whether the primary table was damaged and the backup was read instead.
     pub from_backup: bool,
-    pub(super) header: GPTHeader,
-    pub(super) entries: Vec<GPTPartitionEntry>,
 }
 
 /// What is wrong with a table.
@@ -185,7 +183,7 @@ fn entry_of(partition: &Partition) -> Result<GPTPartitionEntry, DiskError> {
 }
 
 /// Writes the backup, makes it durable, and only then the primary: at every moment one is whole.
-pub(super) fn write_copies(
+fn write_copies(
     file: &File,
     header: &GPTHeader,
     entries: &[GPTPartitionEntry],
@@ -217,17 +215,6 @@ fn write_protective_mbr(file: &File, sectors: u64) -> io::Result<()> {
     file.file().write_all_at(&mbr, 0)
 }
 
-/// Adapts the size in a protective MBR that is there, and nothing else of the sector.
-pub(super) fn resize_protective_mbr(file: &File, sectors: u64) -> io::Result<()> {
-    let mut entry = [0; 16];
-    file.file().read_exact_at(&mut entry, MBR_ENTRIES)?;
-    if entry[4] == 0xee {
-        let size = protected(sectors).to_le_bytes();
-        file.file().write_all_at(&size, MBR_ENTRIES + 12)?;
-    }
-    Ok(())
-}
-
 fn protected(sectors: u64) -> u32 {
     u32::try_from(sectors - 1).unwrap_or(u32::MAX)
 }
@@ -254,8 +241,6 @@ pub fn read_table(file: &File) -> Result<Table, DiskError> {
                     sector_size,
                     partitions: used_partitions(&entries),
                     from_backup,
-                    header,
-                    entries,
                 });
             }
             // A damaged table says more than the absence of one with other sectors.

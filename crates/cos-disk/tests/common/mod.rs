@@ -5,6 +5,8 @@
     reason = "every test binary uses its own part"
 )]
 
+pub mod loop_disk;
+
 use cos_disk::ext4::Ext4Tools;
 use cos_sys::tool::{self, Tool};
 use fs_err::File;

@@ -33,11 +33,19 @@ enum Bus {
     UsbDisk,
 }
 
+#[derive(Debug, Clone)]
+struct Medium {
+    bus: Bus,
+    image: PathBuf,
+    /// Bytes that the machine sees behind the image's own.
+    more: u64,
+}
+
 /// Describes a machine until it is booted. It boots from the first medium it is given.
 #[derive(Debug, Clone)]
 pub struct Builder {
     name: String,
-    media: Vec<(Bus, PathBuf)>,
+    media: Vec<Medium>,
     firmware: Firmware,
     memory_mib: u32,
     network: bool,
@@ -60,6 +68,16 @@ impl Builder {
         self.medium(Bus::VirtioDisk, image)
     }
 
+    /// Attaches a raw or qcow2 image as a virtio disk that has `more` bytes behind the image's end.
+    #[must_use]
+    pub fn larger_disk(mut self, image: &Path, more: u64) -> Builder {
+        self = self.disk(image);
+        if let Some(medium) = self.media.last_mut() {
+            medium.more = more;
+        }
+        self
+    }
+
     /// Attaches an ISO as a CD.
     #[must_use]
     pub fn cdrom(self, image: &Path) -> Builder {
@@ -79,7 +97,11 @@ impl Builder {
     }
 
     fn medium(mut self, bus: Bus, image: &Path) -> Builder {
-        self.media.push((bus, image.to_path_buf()));
+        self.media.push(Medium {
+            bus,
+            image: image.to_path_buf(),
+            more: 0,
+        });
         self
     }
 
@@ -186,7 +208,8 @@ impl Builder {
             arguments.extend(uefi(directory)?);
         }
         let mut overlays = Vec::new();
-        for (index, (bus, image)) in self.media.iter().enumerate() {
+        for (index, medium) in self.media.iter().enumerate() {
+            let Medium { bus, image, more } = medium;
             let drive = match bus {
                 Bus::Cdrom | Bus::ScsiCdrom => format!(
                     "media=cdrom,readonly=on,format=raw,file={}",
@@ -194,6 +217,9 @@ impl Builder {
                 ),
                 Bus::VirtioDisk | Bus::UsbDisk => {
                     let overlay = overlay(directory, index, image)?;
+                    if *more > 0 {
+                        enlarge(&overlay, *more)?;
+                    }
                     let file = option(&overlay.display().to_string());
                     overlays.push(overlay);
                     format!("format=qcow2,cache=unsafe,discard=unmap,file={file}")
@@ -248,6 +274,16 @@ fn overlay(directory: &Path, index: usize, image: &Path) -> anyhow::Result<PathB
             .arg(&overlay),
     )?;
     Ok(overlay)
+}
+
+fn enlarge(disk: &Path, more: u64) -> anyhow::Result<()> {
+    process::output(
+        Command::new(tools::need_tool("qemu-img")?)
+            .args(["resize", "-q", "-f", "qcow2"])
+            .arg(disk)
+            .arg(format!("+{more}")),
+    )
+    .map(drop)
 }
 
 fn is_qcow2(image: &Path) -> anyhow::Result<bool> {
