@@ -1,5 +1,6 @@
 //! `cos-init`, the initrd's part of cOS: finds the disk, verifies the root image, mounts it
-//! read-only at `/sysroot` and lays the writable paths over it.
+//! read-only at `/sysroot`, lays the writable paths over it and runs the stages of cloud-config that
+//! come before the system starts.
 //!
 //! Started by `cos-init.service`; started again as `cos-init --failed` by `cos-failure.service` when
 //! that ended badly, whatever the reason.
@@ -18,6 +19,7 @@ mod plan;
 mod report;
 mod root;
 mod seed;
+mod stages;
 mod up_to_date;
 mod writable;
 
@@ -68,6 +70,7 @@ fn boot() -> Result<(), InitError> {
     write(&Path::new(RUN).join(mode), "1\n")?;
     let mut writable = Writable::new(&cmdline, root.source.candidate.device.clone())?;
     let oem = writable.mount_oem(&mut log);
+    stages::run(&["pre-rootfs", "rootfs"], &mut log);
     let layout = read_layout(&mut log)?;
     let plan = writable.make(&layout, &mut log)?;
     if plan.persistent {
@@ -79,6 +82,7 @@ fn boot() -> Result<(), InitError> {
         ));
     }
     write_fstab(&root, &writable, &mut log);
+    stages::run(&["initramfs"], &mut log);
     let report = report::Report {
         cmdline: &cmdline,
         source: root.source.candidate.device.node.display().to_string(),

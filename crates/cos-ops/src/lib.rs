@@ -2,10 +2,12 @@
 //! to a [`Monitor`](cos_events::Monitor) on the way.
 
 pub mod build;
+pub mod feature;
 pub mod identity;
 pub mod init;
 pub mod lint;
 pub mod root;
+pub mod stage;
 
 mod error;
 

@@ -1,7 +1,8 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 const LONG_ABOUT: &str = "\
 `docker build` your operating system.
@@ -9,6 +10,22 @@ const LONG_ABOUT: &str = "\
 cOS makes a container image that holds a kernel and systemd boot on machines, verified and immutable. \
 SOURCE is an image: REF, oci:REF or docker:REF (registry), oci-layout:PATH[:TAG], \
 oci-archive:PATH[:TAG], docker-archive:PATH[:TAG], docker-daemon:REF, podman:REF or dir:PATH.";
+
+/// The arguments, with the verb that the program's name stands for: `cos-setup boot` is `cos stage
+/// boot`, `cos-feature list` is `cos feature list`.
+pub(crate) fn by_name(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    let name = arguments
+        .first()
+        .and_then(|program| Path::new(program).file_name()?.to_str());
+    let verb = match name {
+        Some("cos-setup") => "stage",
+        Some("cos-feature") => "feature",
+        _ => return arguments,
+    };
+    arguments.insert(1, verb.into());
+    arguments
+}
 
 /// `docker build` your operating system.
 #[derive(Debug, Parser)]
@@ -36,6 +53,14 @@ pub(crate) enum Command {
     Lint(LintArguments),
     /// Make the image this runs in bootable; for a Dockerfile: RUN cos init.
     Init(InitArguments),
+    /// Run a stage of the machine's cloud-config, with its .before and .after.
+    Stage(StageArguments),
+    /// Look at cloud-config documents.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Switch the features that the image brings.
+    #[command(subcommand)]
+    Feature(FeatureCommand),
     /// Print a shell's completion script.
     Completion {
         /// Which shell.
@@ -183,6 +208,78 @@ pub(crate) struct InitArguments {
     pub(crate) dry_run: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct StageArguments {
+    /// The stage: pre-rootfs, rootfs, initramfs, fs, boot, network, reconcile, or any that a document
+    /// names.
+    pub(crate) stage: String,
+    /// Print what would run, in order, and why each other step would not; change nothing. Conditions
+    /// (`if`) are run to know.
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Take unknown keys for errors.
+    #[arg(long, conflicts_with = "compat")]
+    pub(crate) strict: bool,
+    /// Take unknown keys for warnings [default, unless /etc/cos/config.yaml says strict: true].
+    #[arg(long)]
+    pub(crate) compat: bool,
+    /// Read this file, directory or URL, or standard input (-), instead of /system/oem, /oem,
+    /// /usr/local/cloud-config and the kernel command line. May be repeated.
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) source: Vec<String>,
+    /// Work on the system in this directory; commands run in a chroot.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say what is wrong with documents, with file, line and column.
+    Check(CheckArguments),
+    /// Print the JSON Schema of documents, for editors.
+    Schema,
+    /// Say what a key means; all of them when none is named.
+    Explain {
+        /// The key, such as files, files.path or runcmd.
+        key: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// Files and directories; standard input when it is -.
+    #[arg(required = true)]
+    pub(crate) files: Vec<String>,
+    /// Take unknown keys for warnings.
+    #[arg(long)]
+    pub(crate) compat: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FeatureCommand {
+    /// List the features of the image, and which are enabled.
+    List(FeatureRoot),
+    /// Enable a feature from the next boot on.
+    Enable(FeatureArguments),
+    /// Disable a feature from the next boot on.
+    Disable(FeatureArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FeatureRoot {
+    /// Work on the system in this directory.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FeatureArguments {
+    /// The feature.
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) root: FeatureRoot,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +289,14 @@ mod tests {
     #[test]
     fn the_definitions_hold_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn other_names_are_verbs() {
+        let words = |list: &[&str]| by_name(list.iter().map(OsString::from));
+        assert_eq!(words(&["/usr/bin/cos-setup", "boot"])[1], "stage");
+        assert_eq!(words(&["cos", "lint", "x"])[1], "lint");
+        assert_eq!(words(&["cos-feature", "list"])[1], "feature");
     }
 
     /// Every verb with its long help, as a page of the book.

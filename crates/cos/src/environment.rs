@@ -20,6 +20,11 @@ pub(crate) struct Environment {
     pub(crate) https_proxy: Option<String>,
     /// Hosts without proxy.
     pub(crate) no_proxy: Vec<String>,
+    /// `SYSTEMD_OFFLINE`: that no running system is to be told of anything, as systemd's own programs
+    /// understand it.
+    pub(crate) offline: bool,
+    /// All of it that is text, for the templates of documents.
+    pub(crate) all: Vec<(String, String)>,
 }
 
 impl Environment {
@@ -42,6 +47,12 @@ impl Environment {
             no_proxy: no_proxy
                 .split(',')
                 .map(|host| host.trim().to_owned())
+                .collect(),
+            offline: text("SYSTEMD_OFFLINE").is_some_and(|value| value == "1" || value == "true"),
+            all: std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
                 .collect(),
         }
     }

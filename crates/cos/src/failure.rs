@@ -1,6 +1,8 @@
 //! From errors to exit codes.
 
+use cos_ops::feature::FeatureError;
 use cos_ops::init::InitError;
+use cos_ops::stage::StageOperationError;
 use cos_ops::{ErrorKind, OpsError};
 use std::io;
 use std::process::ExitCode;
@@ -17,6 +19,10 @@ pub(crate) enum Failure {
     Operation(OpsError),
     /// Preparing an image failed.
     Init(InitError),
+    /// A stage could not be run at all.
+    Stage(StageOperationError),
+    /// A feature could not be switched.
+    Feature(FeatureError),
     /// The result could not be printed.
     Output(io::Error),
 }
@@ -39,6 +45,8 @@ impl Failure {
             Self::Argument { error, .. } => error.as_ref(),
             Self::Operation(error) => error,
             Self::Init(error) => error,
+            Self::Stage(error) => error,
+            Self::Feature(error) => error,
             Self::Output(error) => error,
         }
     }
@@ -48,7 +56,8 @@ impl Failure {
             Self::Argument { hint, .. } => hint.clone(),
             Self::Operation(error) => error.hint(),
             Self::Init(error) => error.hint(),
-            Self::Output(_) => None,
+            Self::Feature(error) => error.hint(),
+            Self::Stage(_) | Self::Output(_) => None,
         }
     }
 
@@ -60,7 +69,7 @@ impl Failure {
     /// As `docs/src/reference/exit-codes.md` lists them.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Argument { .. } => 2,
+            Self::Argument { .. } | Self::Feature(FeatureError::Unknown { .. }) => 2,
             Self::Operation(error) => match error.kind() {
                 ErrorKind::Request => 2,
                 ErrorKind::Image => 3,
@@ -68,7 +77,7 @@ impl Failure {
                 ErrorKind::Cancelled => 130,
             },
             Self::Init(InitError::Cancelled(_)) => 130,
-            Self::Init(_) => 4,
+            Self::Init(_) | Self::Stage(_) | Self::Feature(_) => 4,
             Self::Output(_) => 1,
         })
     }

@@ -69,10 +69,63 @@ pub(super) const PARTS: &[Asset] = &[
         text: include_str!("../../assets/system-oem/00_rootfs.yaml"),
     },
     Asset {
+        path: "system/oem/05_datasource.yaml",
+        mode: 0o644,
+        text: include_str!("../../assets/system-oem/05_datasource.yaml"),
+    },
+    Asset {
         path: "system/oem/10_network.yaml",
         mode: 0o644,
         text: include_str!("../../assets/system-oem/10_network.yaml"),
     },
+    Asset {
+        path: "usr/lib/systemd/system/cos-setup-fs.service",
+        mode: 0o644,
+        text: include_str!("../../assets/systemd/cos-setup-fs.service"),
+    },
+    Asset {
+        path: "usr/lib/systemd/system/cos-setup-boot.service",
+        mode: 0o644,
+        text: include_str!("../../assets/systemd/cos-setup-boot.service"),
+    },
+    Asset {
+        path: "usr/lib/systemd/system/cos-setup-network.service",
+        mode: 0o644,
+        text: include_str!("../../assets/systemd/cos-setup-network.service"),
+    },
+    Asset {
+        path: "usr/lib/systemd/system/cos-setup-reconcile.service",
+        mode: 0o644,
+        text: include_str!("../../assets/systemd/cos-setup-reconcile.service"),
+    },
+    Asset {
+        path: "usr/lib/systemd/system/cos-setup-reconcile.timer",
+        mode: 0o644,
+        text: include_str!("../../assets/systemd/cos-setup-reconcile.timer"),
+    },
+];
+
+/// Links that start the stages at their moments, and give the binary the names that the family's users
+/// type: where each is, and what it says.
+pub(super) const LINKS: &[(&str, &str)] = &[
+    (
+        "usr/lib/systemd/system/sysinit.target.wants/cos-setup-fs.service",
+        "../cos-setup-fs.service",
+    ),
+    (
+        "usr/lib/systemd/system/multi-user.target.wants/cos-setup-boot.service",
+        "../cos-setup-boot.service",
+    ),
+    (
+        "usr/lib/systemd/system/multi-user.target.wants/cos-setup-network.service",
+        "../cos-setup-network.service",
+    ),
+    (
+        "usr/lib/systemd/system/timers.target.wants/cos-setup-reconcile.timer",
+        "../cos-setup-reconcile.timer",
+    ),
+    ("usr/bin/cos-setup", "cos"),
+    ("usr/bin/cos-feature", "cos"),
 ];
 
 /// For images in which nothing is mounted at `/tmp`.

@@ -28,6 +28,9 @@ pub enum InitError {
     /// cos-init is not in the image.
     #[error("the image has no cos-init in /usr/bin, /usr/local/bin or /usr/sbin")]
     NoCosInit,
+    /// cos is not in the image where it is looked for.
+    #[error("the image has no /usr/bin/cos")]
+    NoCos,
     /// No kernel with its modules.
     #[error("the image has no kernel")]
     NoKernel {
@@ -73,8 +76,8 @@ impl InitError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoCosInit => {
-                Some("put it beside cos in the Dockerfile: COPY cos cos-init /usr/bin/".to_owned())
+            Self::NoCosInit | Self::NoCos => {
+                Some("in the Dockerfile: COPY cos cos-init /usr/bin/".to_owned())
             }
             Self::NoKernel { package } => Some(format!("install the package {package}")),
             Self::UnknownKernel { .. } => Some("leave --kernel away to take the newest".to_owned()),

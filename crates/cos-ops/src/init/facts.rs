@@ -38,6 +38,8 @@ pub(super) struct Facts {
     pub kernels: Vec<Kernel>,
     /// Whether cos-init is where dracut finds it.
     pub has_cos_init: bool,
+    /// Whether `cos` is where units and the initrd look for it.
+    pub has_cos: bool,
     pub has_dracut: bool,
     pub has_zstd: bool,
     pub has_grub_mkimage: bool,
@@ -86,6 +88,7 @@ impl Facts {
             distribution,
             architecture,
             kernels: kernels(root)?,
+            has_cos: exists("usr/bin/cos"),
             has_cos_init: program("cos-init"),
             has_dracut: program("dracut"),
             has_zstd: program("zstd"),

@@ -19,9 +19,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Directories that the running system needs to mount on, or keep things in.
-const DIRECTORIES: [&str; 5] = [
+const DIRECTORIES: [&str; 6] = [
     "oem",
     "system/oem",
+    "system/features",
     "usr/local",
     "usr/local/cloud-config",
     // There, so that the journal is kept with the other logs.
@@ -196,6 +197,9 @@ fn check_tools(facts: &Facts) -> Result<(), InitError> {
     if !facts.has_cos_init {
         return Err(InitError::NoCosInit);
     }
+    if !facts.has_cos {
+        return Err(InitError::NoCos);
+    }
     require(facts.has_dracut, "dracut", packages.dracut)?;
     let needs_mkimage =
         facts.has_bios_modules || (facts.has_efi_modules && facts.signed_grub.is_none());
@@ -227,6 +231,10 @@ fn install_files(facts: &Facts) -> Vec<Step> {
                 text: asset.render(facts),
             }),
     );
+    steps.extend(assets::LINKS.iter().map(|(path, target)| Step::Link {
+        path: (*path).to_owned(),
+        target: (*target).to_owned(),
+    }));
     steps.extend(tmp_mount(facts));
     steps.push(Step::ForgetIdentity);
     // dbus made a second copy of the identity at installation; it must be the same one.

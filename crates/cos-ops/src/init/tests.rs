@@ -17,6 +17,7 @@ fn debian() -> Facts {
             },
         ],
         has_cos_init: true,
+        has_cos: true,
         has_dracut: true,
         has_zstd: true,
         has_grub_mkimage: true,
@@ -117,7 +118,7 @@ fn a_signed_loader_is_copied_under_the_names_shim_knows() {
 #[test]
 fn what_is_missing_is_named_with_its_package() {
     type Break = fn(&mut Facts);
-    let cases: [(Break, &str, &str); 5] = [
+    let cases: [(Break, &str, &str); 6] = [
         (|facts| facts.has_dracut = false, "dracut", "package dracut"),
         (
             |facts| facts.has_grub_mkimage = false,
@@ -126,6 +127,7 @@ fn what_is_missing_is_named_with_its_package() {
         ),
         (|facts| facts.kernels.clear(), "no kernel", "linux-image"),
         (|facts| facts.has_cos_init = false, "cos-init", "COPY"),
+        (|facts| facts.has_cos = false, "/usr/bin/cos", "COPY"),
         (
             |facts| (facts.has_bios_modules, facts.has_efi_modules) = (false, false),
             "no boot loader",

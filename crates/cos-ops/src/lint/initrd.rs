@@ -9,6 +9,9 @@ const HEADER: usize = 110;
 const MAX_NAME: u64 = 4096;
 /// Most entries looked at, so that a hostile archive ends.
 const MAX_ENTRIES: usize = 200_000;
+/// Most bytes of files looked past, so that a hostile one that is compressed well ends too. The kernel
+/// unpacks an initrd into memory.
+const MAX_UNPACKED: u64 = 4 << 30;
 
 /// Why an initrd could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +80,7 @@ fn next_format(reader: &mut impl BufRead) -> Result<Format, InitrdError> {
 
 /// Reads one archive to its trailer, or to the entry looked for.
 fn scan(reader: &mut impl Read, path: &[u8]) -> Result<bool, InitrdError> {
+    let mut unpacked = 0;
     for _ in 0..MAX_ENTRIES {
         let mut header = [0; HEADER];
         reader.read_exact(&mut header)?;
@@ -100,6 +104,10 @@ fn scan(reader: &mut impl Read, path: &[u8]) -> Result<bool, InitrdError> {
             return Ok(true);
         }
         let data = size.next_multiple_of(4);
+        unpacked += data;
+        if unpacked > MAX_UNPACKED {
+            return Err(InitrdError::Damaged("it unpacks to more than 4 GiB"));
+        }
         if io::copy(&mut reader.take(data), &mut io::sink())? != data {
             return Err(InitrdError::Damaged("it ends inside a file"));
         }
@@ -158,6 +166,19 @@ mod tests {
         let mut gzip = flate2::write::GzEncoder::new(early, flate2::Compression::fast());
         gzip.write_all(&main).unwrap();
         assert!(contains(gzip.finish().unwrap().as_slice(), b"usr/bin/cos-init").unwrap());
+    }
+
+    #[test]
+    fn what_unpacks_to_more_than_any_machine_has_is_refused() {
+        // Two sparse files of 4 GiB less a page, of which the second is not even looked past.
+        let mut huge = archive(&["huge"]);
+        huge.truncate(HEADER);
+        huge[6 + 6 * 8..][..8].copy_from_slice(b"fffff000");
+        huge.extend_from_slice(b"huge\0\0");
+        let endless = huge.as_slice().chain(io::repeat(0).take(0xffff_f000));
+        let mut endless = endless.chain(huge.as_slice());
+        let error = scan(&mut endless, b"b").unwrap_err();
+        assert!(error.to_string().contains("4 GiB"), "{error}");
     }
 
     #[test]

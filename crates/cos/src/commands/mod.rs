@@ -1,10 +1,13 @@
 //! One function a verb: arguments to request, request to operation, result to output.
 
 mod build;
+mod config;
+mod feature;
 mod image;
 mod init;
 mod lint;
 mod request;
+mod stage;
 
 use crate::arguments::{BuildCommand, Cli, Command, ImageCommand};
 use crate::environment::Environment;
@@ -32,6 +35,9 @@ pub(crate) fn run(
         }
         Command::Lint(arguments) => lint::lint(&arguments, environment, renderer),
         Command::Init(arguments) => init::init(arguments, renderer),
+        Command::Stage(arguments) => stage::stage(&arguments, environment, renderer),
+        Command::Config(command) => config::config(command, renderer),
+        Command::Feature(command) => feature::feature(command, renderer),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "cos", &mut script);

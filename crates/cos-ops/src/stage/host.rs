@@ -1,0 +1,96 @@
+//! What the engine asks of the machine: its user-data, and the device it booted from.
+
+use cos_datasource::{
+    BlockMedia, Cache, DEFAULT_DEADLINE, DatasourceError, Dmi, Endpoints, Machine, Provider,
+    Request, UserData, VmwareTools, fetch_cached,
+};
+use cos_events::Monitor;
+use cos_http::HttpClient;
+use cos_stages::Datasources;
+use cos_sys::block::{BlockDevice, BlockDevices};
+use cos_sys::probe::probe;
+use std::path::{Path, PathBuf};
+
+/// Where the last user-data is kept, for boots on which nobody answers.
+const CACHE: &str = "oem/95_userdata/cache";
+/// Below which media are mounted while they are read.
+const MEDIA: &str = "/run/cos/media";
+
+/// The clouds and media of this machine.
+pub(super) struct Clouds {
+    command_line: String,
+    cache: Cache,
+}
+
+impl Clouds {
+    pub(super) fn new(root: &Path, command_line: &str) -> Self {
+        Self {
+            command_line: command_line.to_owned(),
+            cache: Cache::new(root.join(CACHE)),
+        }
+    }
+}
+
+impl Datasources for Clouds {
+    fn fetch(
+        &self,
+        providers: &[Provider],
+        file: Option<&Path>,
+        http: &HttpClient,
+        monitor: &dyn Monitor,
+    ) -> Result<UserData, DatasourceError> {
+        let request = Request {
+            providers,
+            deadline: DEFAULT_DEADLINE,
+            file,
+            endpoints: &Endpoints::default(),
+        };
+        let machine = Machine {
+            dmi: &Dmi::read(),
+            command_line: &self.command_line,
+            media: &BlockMedia::new(MEDIA),
+            guest_info: &VmwareTools::default(),
+        };
+        fetch_cached(&request, &machine, http, &self.cache, monitor).map(|cached| cached.data)
+    }
+}
+
+/// The device that the system booted from: what `cos.source=` on the kernel command line names.
+pub(super) fn boot_device(command_line: &str) -> Option<PathBuf> {
+    let source = command_line
+        .split_ascii_whitespace()
+        .find_map(|word| word.strip_prefix("cos.source="))?;
+    if source.starts_with("/dev/") {
+        return Some(source.into());
+    }
+    let devices = BlockDevices::list().ok()?;
+    let (kind, wanted) = source.split_once('=')?;
+    let found = devices.0.iter().find(|device| match kind {
+        "PARTUUID" => {
+            partition_uuid(&devices, device).is_some_and(|uuid| uuid.eq_ignore_ascii_case(wanted))
+        }
+        "LABEL" | "UUID" => {
+            let found = fs_err::File::open(&device.node)
+                .ok()
+                .and_then(|file| probe(&file).ok().flatten());
+            found.is_some_and(|found| match kind {
+                "LABEL" => found.label.as_deref() == Some(wanted),
+                _ => found
+                    .uuid
+                    .is_some_and(|uuid| uuid.eq_ignore_ascii_case(wanted)),
+            })
+        }
+        _ => false,
+    })?;
+    Some(found.node.clone())
+}
+
+fn partition_uuid(devices: &BlockDevices, device: &BlockDevice) -> Option<String> {
+    let partition = device.partition.as_ref()?;
+    let disk = devices.by_name(&partition.disk)?;
+    let file = fs_err::File::open(&disk.node).ok()?;
+    let number = partition.number;
+    cos_sys::gpt::partition_uuid(&file, disk.size, disk.block_size, number)
+        .ok()
+        .flatten()
+}
