@@ -101,7 +101,7 @@ fn run_tier(tier: Tier, filters: &[String], only: bool) -> anyhow::Result<()> {
 /// Everything that tests share and would otherwise each wait for.
 fn prepare(tier: Tier) -> anyhow::Result<()> {
     let mut packages = tools::packages();
-    packages.push("ovmf");
+    packages.extend(["ovmf", "grub-pc-bin", "grub-efi-amd64-bin"]);
     apt::ensure_or_say(&packages);
     dist::build()?;
     if tier == Tier::System && tools::fsck_erofs().is_none() {
