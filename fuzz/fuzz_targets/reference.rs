@@ -6,7 +6,10 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     if let Ok(reference) = text.parse::<Reference>() {
-        assert_eq!(reference.to_string().parse::<Reference>().unwrap(), reference);
+        assert_eq!(
+            reference.to_string().parse::<Reference>().unwrap(),
+            reference
+        );
     }
     if let Ok(source) = text.parse::<Source>() {
         assert_eq!(source.to_string().parse::<Source>().unwrap(), source);

@@ -2,7 +2,7 @@
 
 use crate::steps::Steps;
 use crate::test::{self, Tier};
-use crate::{cargo, deny, docs};
+use crate::{cargo, deny, docs, fuzz};
 use cos_testkit::process;
 
 /// Runs every check, stops at the first that fails, and prints how long each took.
@@ -29,6 +29,7 @@ fn all(steps: &mut Steps) -> anyhow::Result<()> {
             "warnings",
         ]))
     })?;
+    steps.step("fuzz", fuzz::check)?;
     steps.step("docs", docs::api)?;
     steps.step("book", docs::book)?;
     steps.step("deny", deny::run)?;

@@ -15,6 +15,7 @@ mod demo;
 mod deny;
 mod dist;
 mod docs;
+mod fuzz;
 mod links;
 mod steps;
 mod test;
@@ -40,6 +41,8 @@ enum Command {
     Test(test::Arguments),
     /// All that must hold before a change goes in: style, lints, docs, licences, every test.
     Ci,
+    /// Feed made-up bytes to the parsers of foreign ones.
+    Fuzz(fuzz::Arguments),
     /// Measure, and print a table.
     Bench(bench::Arguments),
     /// Build the book and the API documentation.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Ci => ci::run(),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Docs(arguments) => docs::run(&arguments),
         Command::Dist => dist::run(),
