@@ -31,8 +31,8 @@ pub fn probe(device: &File) -> io::Result<Option<Filesystem>> {
     Ok(iso9660(&descriptor).or_else(|| vfat(&head)))
 }
 
-/// Up to `length` bytes; the device may be shorter.
-fn read_at(device: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+/// Reads up to `length` bytes at `offset`; the device may be shorter.
+pub fn read_at(device: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     let mut filled = 0;
     while filled < length {

@@ -252,6 +252,15 @@ fn lines(machine: &mut Machine, file: &str) -> usize {
         .count()
 }
 
+fn check_boot(machine: &mut Machine) {
+    machine.login(BOOT).unwrap();
+    machine
+        .check("systemctl is-system-running --wait || true")
+        .unwrap();
+    check_marks(machine);
+    check_configured(machine);
+}
+
 #[test]
 fn cloud_config_shapes_a_machine() {
     const TEST: &str = "cloud_config_shapes_a_machine";
@@ -269,23 +278,13 @@ fn cloud_config_shapes_a_machine() {
         .network()
         .boot()
         .unwrap();
-    machine.login(BOOT).unwrap();
-    machine
-        .check("systemctl is-system-running --wait || true")
-        .unwrap();
-    check_marks(&mut machine);
-    check_configured(&mut machine);
+    check_boot(&mut machine);
     machine
         .check("touch /etc/apt/kept /etc/gone; sync")
         .unwrap();
 
     machine.reboot().unwrap();
-    machine.login(BOOT).unwrap();
-    machine
-        .check("systemctl is-system-running --wait || true")
-        .unwrap();
-    check_marks(&mut machine);
-    check_configured(&mut machine);
+    check_boot(&mut machine);
     machine
         .check("test -e /etc/apt/kept -a ! -e /etc/gone")
         .unwrap();

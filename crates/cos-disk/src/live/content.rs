@@ -3,9 +3,8 @@
 //!
 //! Bounded reads of fixed places. Labels are what `blkid` shows, unless they are no clean text.
 
-use cos_sys::probe as boot;
+use cos_sys::probe::{self as boot, read_at};
 use fs_err::File;
-use fs_err::os::unix::fs::FileExt;
 use std::io;
 use uuid::Uuid;
 
@@ -89,22 +88,6 @@ pub fn probe(device: &File) -> io::Result<Option<Content>> {
 /// Whether the first `length` bytes are all zero.
 pub(super) fn is_blank(device: &File, length: usize) -> io::Result<bool> {
     Ok(read_at(device, 0, length)?.iter().all(|&byte| byte == 0))
-}
-
-/// Up to `length` bytes; the device may be shorter.
-fn read_at(device: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    let mut filled = 0;
-    while filled < length {
-        match device.read_at(&mut bytes[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }
 
 fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

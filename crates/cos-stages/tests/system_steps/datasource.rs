@@ -22,6 +22,12 @@ fn user_data_is_kept_for_root_alone() {
     assert_eq!(scratch.text("run/config/userdata"), document);
     assert_eq!(scratch.text("run/config/userdata.yaml"), document);
     assert_eq!(scratch.text("run/config/provider"), "file");
+    // The stages before this one had it already.
+    let again = scratch.step("datasource: {providers: [file], path: /srv/seed}");
+    assert!(again.steps[0].brought.is_empty());
+    scratch.put("srv/seed", "#cloud-config\nhostname: y\n");
+    let changed = scratch.step("datasource: {providers: [file], path: /srv/seed}");
+    assert_eq!(changed.steps[0].brought, ["/run/config/userdata.yaml"]);
     let summary = scratch
         .step("datasource: {providers: [file], path: /srv/seed, userdata_name: 95_site.yaml}");
     assert_eq!(summary.steps[0].brought, ["/run/config/95_site.yaml"]);
