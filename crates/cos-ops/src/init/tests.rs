@@ -47,6 +47,7 @@ fn the_plan_for_a_debian_image() {
     insta::assert_snapshot!(lines.join("\n"), @"
     make directory /oem
     make directory /system/oem
+    make directory /system/features
     make directory /usr/local
     make directory /usr/local/cloud-config
     make directory /var/log/journal
@@ -58,9 +59,21 @@ fn the_plan_for_a_debian_image() {
     write /usr/lib/udev/rules.d/61-cos.rules
     write /etc/dracut.conf.d/50-cos.conf
     write /system/oem/00_rootfs.yaml
+    write /system/oem/05_datasource.yaml
     write /system/oem/10_network.yaml
+    write /usr/lib/systemd/system/cos-setup-fs.service
+    write /usr/lib/systemd/system/cos-setup-boot.service
+    write /usr/lib/systemd/system/cos-setup-network.service
+    write /usr/lib/systemd/system/cos-setup-reconcile.service
+    write /usr/lib/systemd/system/cos-setup-reconcile.timer
     write /etc/cos/config.yaml
     write /etc/cos/bootargs.cfg
+    link /usr/lib/systemd/system/sysinit.target.wants/cos-setup-fs.service to ../cos-setup-fs.service
+    link /usr/lib/systemd/system/multi-user.target.wants/cos-setup-boot.service to ../cos-setup-boot.service
+    link /usr/lib/systemd/system/multi-user.target.wants/cos-setup-network.service to ../cos-setup-network.service
+    link /usr/lib/systemd/system/timers.target.wants/cos-setup-reconcile.timer to ../cos-setup-reconcile.timer
+    link /usr/bin/cos-setup to cos
+    link /usr/bin/cos-feature to cos
     empty /etc/machine-id
     link /var/lib/dbus/machine-id to /etc/machine-id
     build the initrd /boot/initrd.img-6.12.1 for kernel 6.12.1
