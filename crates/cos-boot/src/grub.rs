@@ -16,6 +16,8 @@ pub const DISK_LOADER_DIRECTORY: &str = "EFI/cos";
 pub struct DiskLoader {
     /// Name of the operating system, for the menu.
     pub title: String,
+    /// Partition number of COS_OEM, from 1.
+    pub oem_number: u32,
     /// Partition number of COS_STATE, from 1.
     pub state_number: u32,
     /// GPT identity of COS_STATE.
@@ -54,6 +56,7 @@ impl DiskLoader {
     pub fn render(&self) -> String {
         let title = menu_title(&self.title);
         let Self {
+            oem_number,
             state_number,
             state_partuuid,
             recovery_number,
@@ -64,26 +67,28 @@ impl DiskLoader {
         format!(
             r#"{HEADER}
 set timeout={timeout}
-set default=active
-set fallback=recovery
+set default=default
 
 # The disk GRUB came from; another one may carry the same labels.
 regexp --set=1:cos_disk '^\(?([^,)]+)' "$root"
+set cos_oem="$cos_disk,gpt{oem_number}"
 set cos_state="$cos_disk,gpt{state_number}"
+set cos_state_source="PARTUUID={state_partuuid}"
 set cos_recovery="$cos_disk,gpt{recovery_number}"
+set cos_recovery_source="PARTUUID={recovery_partuuid}"
 {BOOT_FUNCTION}
-load_env --file ($cos_state)/{BOOT_ENVIRONMENT} cos_active cos_passive
-menuentry "{title}" --id active {{
-  cos_boot active "$cos_state" PARTUUID={state_partuuid} "$cos_active"
+{BOOT_RULE}
+cos_load_state
+menuentry "{title}" --id default {{
+  cos_boot_by_rule
 }}
-for cos_snapshot in $cos_passive; do
-  menuentry "{title} (previous: $cos_snapshot)" --id "$cos_snapshot" "$cos_snapshot" {{
-    cos_boot passive "$cos_state" PARTUUID={state_partuuid} "$2"
+for cos_snapshot in $cos_active $cos_passive; do
+  menuentry "{title}, snapshot $cos_snapshot" --id "$cos_snapshot" "$cos_snapshot" {{
+    cos_boot_snapshot "$2"
   }}
 done
-menuentry "{title} (recovery)" --id recovery {{
-  load_env --file ($cos_recovery)/{BOOT_ENVIRONMENT} cos_active
-  cos_boot recovery "$cos_recovery" PARTUUID={recovery_partuuid} "$cos_active"
+menuentry "{title}, recovery" --id recovery {{
+  cos_boot_recovery
 }}
 "#
         )
@@ -126,16 +131,26 @@ if [ \"$grub_platform\" = pc ]; then
   fi
 fi";
 
-/// `cos_boot MODE DEVICE SOURCE ID`.
+/// `cos_boot MODE DEVICE SOURCE ID`: comes back only when the snapshot cannot be loaded.
 const BOOT_FUNCTION: &str = r#"
 function cos_boot {
   set cos_directory="($2)/cos/snapshots/$4"
-  source "$cos_directory/boot.cfg"
-  echo "Loading $4 ..."
-  linux "$cos_directory/vmlinuz" cos.mode=$1 cos.source=$3 cos.snapshot=$4 cos.roothash=$cos_roothash $cos_arguments
-  initrd "$cos_directory/initrd"
+  set cos_roothash=
+  set cos_arguments=
+  if source "$cos_directory/boot.cfg"; then
+    echo "Loading $4 ..."
+    if linux "$cos_directory/vmlinuz" cos.mode=$1 cos.source=$3 cos.snapshot=$4 cos.roothash=$cos_roothash $cos_words $cos_arguments $extra_cmdline $cos_mode_cmdline; then
+      if initrd "$cos_directory/initrd"; then
+        boot
+      fi
+    fi
+  fi
+  echo "Snapshot $4 cannot be loaded."
 }
 "#;
+
+/// The boot rule ([`crate::decide`]) in GRUB's language.
+const BOOT_RULE: &str = include_str!("../assets/boot-rule.cfg");
 
 /// A title that stays inside GRUB's double quotes.
 fn menu_title(title: &str) -> String {
@@ -153,75 +168,57 @@ mod tests {
     }
 
     #[test]
-    fn the_disk_configuration() {
+    fn the_disk_configuration_names_its_own_disk() {
         let loader = DiskLoader {
             title: "Debian".into(),
+            oem_number: 3,
             state_number: 5,
             state_partuuid: "aaaa".into(),
             recovery_number: 4,
             recovery_partuuid: "bbbb".into(),
             timeout: 3,
         };
-        insta::assert_snapshot!(loader.render(), @r#"
-        # Written by cOS. Changes here are lost.
-
-        # Firmware consoles are mirrored to serial lines by UEFI itself, not by a BIOS.
-        if [ "$grub_platform" = pc ]; then
-          if serial --unit=0 --speed=115200; then
-            terminal_input console serial
-            terminal_output console serial
-          fi
-        fi
+        let text = loader.render();
+        let (settings, rest) = text.split_once(BOOT_FUNCTION).unwrap();
+        let (_, menu) = rest.split_once(BOOT_RULE).unwrap();
+        insta::assert_snapshot!(settings.strip_prefix(HEADER).unwrap().trim(), @r#"
         set timeout=3
-        set default=active
-        set fallback=recovery
+        set default=default
 
         # The disk GRUB came from; another one may carry the same labels.
         regexp --set=1:cos_disk '^\(?([^,)]+)' "$root"
+        set cos_oem="$cos_disk,gpt3"
         set cos_state="$cos_disk,gpt5"
+        set cos_state_source="PARTUUID=aaaa"
         set cos_recovery="$cos_disk,gpt4"
-
-        function cos_boot {
-          set cos_directory="($2)/cos/snapshots/$4"
-          source "$cos_directory/boot.cfg"
-          echo "Loading $4 ..."
-          linux "$cos_directory/vmlinuz" cos.mode=$1 cos.source=$3 cos.snapshot=$4 cos.roothash=$cos_roothash $cos_arguments
-          initrd "$cos_directory/initrd"
+        set cos_recovery_source="PARTUUID=bbbb"
+        "#);
+        insta::assert_snapshot!(menu.trim(), @r#"
+        cos_load_state
+        menuentry "Debian" --id default {
+          cos_boot_by_rule
         }
-
-        load_env --file ($cos_state)/cos/boot.env cos_active cos_passive
-        menuentry "Debian" --id active {
-          cos_boot active "$cos_state" PARTUUID=aaaa "$cos_active"
-        }
-        for cos_snapshot in $cos_passive; do
-          menuentry "Debian (previous: $cos_snapshot)" --id "$cos_snapshot" "$cos_snapshot" {
-            cos_boot passive "$cos_state" PARTUUID=aaaa "$2"
+        for cos_snapshot in $cos_active $cos_passive; do
+          menuentry "Debian, snapshot $cos_snapshot" --id "$cos_snapshot" "$cos_snapshot" {
+            cos_boot_snapshot "$2"
           }
         done
-        menuentry "Debian (recovery)" --id recovery {
-          load_env --file ($cos_recovery)/cos/boot.env cos_active
-          cos_boot recovery "$cos_recovery" PARTUUID=bbbb "$cos_active"
+        menuentry "Debian, recovery" --id recovery {
+          cos_boot_recovery
         }
         "#);
     }
 
     #[test]
-    fn the_medium_configuration() {
+    fn the_medium_configuration_names_its_own_medium() {
         let loader = MediumLoader {
             title: "Debian".into(),
             uuid: "2026-01-01-00-00-00-00".into(),
             timeout: 3,
         };
-        insta::assert_snapshot!(loader.render(), @r#"
-        # Written by cOS. Changes here are lost.
-
-        # Firmware consoles are mirrored to serial lines by UEFI itself, not by a BIOS.
-        if [ "$grub_platform" = pc ]; then
-          if serial --unit=0 --speed=115200; then
-            terminal_input console serial
-            terminal_output console serial
-          fi
-        fi
+        let text = loader.render();
+        let (settings, menu) = text.split_once(BOOT_FUNCTION).unwrap();
+        insta::assert_snapshot!(settings.strip_prefix(HEADER).unwrap().trim(), @r#"
         set timeout=3
         set default=live
 
@@ -230,15 +227,8 @@ mod tests {
         if [ ! -e ($cos_medium)/cos/boot.env ]; then
           search --no-floppy --set=cos_medium --fs-uuid 2026-01-01-00-00-00-00
         fi
-
-        function cos_boot {
-          set cos_directory="($2)/cos/snapshots/$4"
-          source "$cos_directory/boot.cfg"
-          echo "Loading $4 ..."
-          linux "$cos_directory/vmlinuz" cos.mode=$1 cos.source=$3 cos.snapshot=$4 cos.roothash=$cos_roothash $cos_arguments
-          initrd "$cos_directory/initrd"
-        }
-
+        "#);
+        insta::assert_snapshot!(menu.trim(), @r#"
         load_env --file ($cos_medium)/cos/boot.env cos_active
         menuentry "Debian (live)" --id live {
           cos_boot live "$cos_medium" UUID=2026-01-01-00-00-00-00 "$cos_active"

@@ -1,16 +1,22 @@
 //! What cOS and the boot loader agree on.
 //!
 //! GRUB finds `cos/boot.env` on the partition (or medium) it is pointed at, learns from it which
-//! snapshot boots, sources that snapshot's `boot.cfg`, and hands the kernel a command line that
-//! tells `cos-init` where the root image is and what its root hash must be.
+//! snapshots there are and from `cos/attempt.env` how often it tried them, decides by the
+//! [rule](decide) which one boots, sources that snapshot's `boot.cfg`, and hands the kernel a command
+//! line that tells `cos-init` where the root image is and what its root hash must be.
 
 mod arguments;
+mod attempts;
 mod environment;
 mod grub;
 mod manifest;
+mod rule;
+mod snapshot_id;
 mod state;
+mod transition;
 
 pub use arguments::{ArgumentsError, KernelArguments};
+pub use attempts::{ATTEMPT_ENVIRONMENT, Attempts};
 pub use environment::{EnvironmentBlock, EnvironmentError};
 pub use grub::{
     DISK_LOADER_DIRECTORY, DiskLoader, MediumLoader, snapshot_fragment, vendor_redirect,
@@ -18,4 +24,13 @@ pub use grub::{
 pub use manifest::{
     BiosLoader, EfiFile, EfiLoader, LOADER_DIRECTORY, LoaderManifest, MANIFEST_PATH, ManifestError,
 };
-pub use state::{BOOT_ENVIRONMENT, BootState, StateError};
+pub use rule::{Choice, Decision, decide};
+pub use snapshot_id::{
+    BOOT_CONFIG, COS_DIRECTORY, INITRD, InvalidSnapshotId, KERNEL, METADATA, ROOT_IMAGE,
+    SNAPSHOTS_DIRECTORY, SnapshotId,
+};
+pub use state::{
+    BOOT_ENVIRONMENT, BootState, MAX_SNAPSHOTS, MAX_TRIES, NEXT_BOOT_ENVIRONMENT, Once, StateError,
+    Tries,
+};
+pub use transition::TransitionError;

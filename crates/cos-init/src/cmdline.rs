@@ -1,6 +1,7 @@
 //! The kernel command line: what the boot loader tells.
 
-use crate::device_spec::{DeviceSpec, Volume};
+use crate::volume::Volume;
+use cos_sys::device_spec::DeviceSpec;
 use cos_verity::RootHash;
 use std::fmt;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! The partition that keeps what is written grows into the rest of its disk, at any boot that finds
 //! room: an image is as small as its content, a disk is not.
 
-use crate::locate::Candidate;
 use crate::log::Log;
 use cos_sys::block::BlockDevices;
+use cos_sys::locate::Candidate;
 use cos_sys::{ext4, gpt, probe};
 use fs_err::File;
 use std::path::Path;

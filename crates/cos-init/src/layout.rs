@@ -4,7 +4,7 @@
 //! `KEY="words"`, read and never run.
 
 use crate::cmdline::{OverlaySpec, parse_bool};
-use crate::device_spec::{Volume, parse_path};
+use crate::volume::{Volume, parse_path};
 use std::path::{Path, PathBuf};
 
 /// Most words taken from one key.

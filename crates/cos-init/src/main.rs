@@ -6,14 +6,12 @@
 //! that ended badly, whatever the reason.
 
 mod cmdline;
-mod device_spec;
 mod error;
 mod failure;
 mod fstab;
 mod grow;
 mod identity;
 mod layout;
-mod locate;
 mod log;
 mod plan;
 mod report;
@@ -21,6 +19,7 @@ mod root;
 mod seed;
 mod stages;
 mod up_to_date;
+mod volume;
 mod writable;
 
 use crate::cmdline::CommandLine;

@@ -2,8 +2,9 @@
 //! layout and what was found, before anything is mounted.
 
 use crate::cmdline::{CommandLine, OverlaySpec};
-use crate::device_spec::{DeviceSpec, Volume};
 use crate::layout::Layout;
+use crate::volume::Volume;
+use cos_sys::device_spec::DeviceSpec;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,11 @@
 //! From the source device to the verified, read-only root at `/sysroot`.
 
 use crate::cmdline::CommandLine;
-use crate::device_spec::DeviceSpec;
 use crate::error::InitError;
-use crate::locate::{self, Found};
 use crate::log::Log;
 use cos_sys::device_mapper::{self, DeviceMapper, MappedDevice, Target};
+use cos_sys::device_spec::DeviceSpec;
+use cos_sys::locate::{self, Found};
 use cos_sys::loop_device::{LoopDevice, LoopOptions};
 use cos_sys::mount::{Mount, mount, unmount};
 use cos_sys::probe;

@@ -1,17 +1,18 @@
 //! Carrying out the plan: volumes, overlays and binds over the mounted root.
 
 use crate::cmdline::{CommandLine, OverlaySpec};
-use crate::device_spec::{DeviceSpec, Volume};
 use crate::error::{InitError, chain};
 use crate::layout::Layout;
-use crate::locate::{self, Candidate};
 use crate::log::Log;
 use crate::plan::{
     self, DirectoryState, Facts, OEM_TARGET, OVERLAY_DIRECTORY, PERSISTENT_LABEL, Plan, Step,
 };
 use crate::root::{PRISTINE, SYSROOT};
+use crate::volume::Volume;
 use crate::{grow, seed};
 use cos_sys::block::BlockDevice;
+use cos_sys::device_spec::DeviceSpec;
+use cos_sys::locate::{self, Candidate};
 use cos_sys::mount::{Mount, mount, unmount};
 use cos_sys::root_path::Root as RootDirectory;
 use cos_sys::tool::Tool;

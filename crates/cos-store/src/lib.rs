@@ -1,8 +1,12 @@
-//! Snapshots as they lie on COS_STATE, COS_RECOVERY and live media.
+//! Snapshots as they lie on COS_STATE, COS_RECOVERY and live media, and how they change.
 //!
 //! ```text
 //! cos/
-//!   boot.env                     which snapshot boots (see cos-boot)
+//!   boot.env                     which snapshots boot (see cos-boot)
+//!   boot.env.next                the state before, until it becomes the next one
+//!   attempt.env                  what the boot loader tried
+//!   staged                       id of a snapshot that waits to be committed
+//!   failures/<id>.json           why a boot of the snapshot failed
 //!   snapshots/<id>/
 //!     root.img                   EROFS with its dm-verity tree behind it
 //!     vmlinuz  initrd            copied out of the image
@@ -12,83 +16,24 @@
 //!
 //! The directory is the same on a partition and on an ISO, so one initrd and one boot loader
 //! configuration serve them all.
+//!
+//! A [`Store`] is opened on a mounted partition. A new snapshot is a [`Draft`] until it is whole and
+//! on the disk; it counts from the moment that [`Store::commit`] has switched the boot state, and not
+//! before. What no boot state names is garbage, and [`Store::collect`] removes it.
 
+mod draft;
+mod error;
+mod failure;
 mod metadata;
+mod store;
+mod verify;
 
+pub use cos_boot::{
+    BOOT_CONFIG, COS_DIRECTORY, INITRD, InvalidSnapshotId, KERNEL, METADATA, ROOT_IMAGE, SnapshotId,
+};
+pub use draft::Draft;
+pub use error::StoreError;
+pub use failure::{Failure, FailureStage};
 pub use metadata::{Action, MetadataError, Snapshot};
-
-use sha2::{Digest as _, Sha256};
-use std::fmt;
-use std::str::FromStr;
-
-/// Root of everything cOS keeps on a partition.
-pub const COS_DIRECTORY: &str = "cos";
-/// File system and verity tree, in a snapshot's directory.
-pub const ROOT_IMAGE: &str = "root.img";
-/// Linux kernel, in a snapshot's directory.
-pub const KERNEL: &str = "vmlinuz";
-/// Initial RAM disk, in a snapshot's directory.
-pub const INITRD: &str = "initrd";
-/// Boot loader fragment, in a snapshot's directory.
-pub const BOOT_CONFIG: &str = "boot.cfg";
-/// Metadata, in a snapshot's directory.
-pub const METADATA: &str = "snapshot.yaml";
-
-/// Names a snapshot: twelve hexadecimal digits that follow from what would boot, so the same image
-/// always gets the same id.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SnapshotId(String);
-
-impl SnapshotId {
-    const DIGITS: usize = 12;
-
-    /// The id of what these parts make: root image, kernel, initrd, kernel arguments.
-    pub fn derive(
-        root_hash: &cos_verity::RootHash,
-        kernel: &[u8; 32],
-        initrd: &[u8; 32],
-        arguments: &str,
-    ) -> Self {
-        let mut hasher = Sha256::new();
-        hasher.update(b"cos-snapshot-v1\0");
-        hasher.update(root_hash.to_string());
-        hasher.update(kernel);
-        hasher.update(initrd);
-        hasher.update(arguments);
-        Self(hex::encode(hasher.finalize())[..Self::DIGITS].to_owned())
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Path of the snapshot's directory, from the root of its partition, without leading slash.
-    pub fn directory(&self) -> String {
-        format!("{COS_DIRECTORY}/snapshots/{}", self.0)
-    }
-}
-
-impl fmt::Display for SnapshotId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Text that is no snapshot id.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a snapshot id (12 lower-case hexadecimal digits)")]
-pub struct InvalidSnapshotId(String);
-
-impl FromStr for SnapshotId {
-    type Err = InvalidSnapshotId;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let is_digit = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() == Self::DIGITS && text.as_bytes().iter().all(is_digit) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidSnapshotId(text.to_owned()))
-        }
-    }
-}
+pub use store::{Checkpoint, Installed, Store};
+pub use verify::{Damage, FileDigest, verify_snapshot};

@@ -1,6 +1,6 @@
 //! `snapshot.yaml`: what a snapshot is and where it came from.
 
-use crate::SnapshotId;
+use crate::{FileDigest, SnapshotId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -12,6 +12,12 @@ pub enum Action {
     BuildDisk,
     /// `cos build iso`.
     BuildIso,
+    /// `cos install`.
+    Install,
+    /// `cos upgrade`.
+    Upgrade,
+    /// `cos reset`.
+    Reset,
 }
 
 /// One installed version, self-describing.
@@ -21,9 +27,13 @@ pub struct Snapshot {
     /// Version of this document.
     pub version: u32,
     /// Name of the snapshot and of its directory.
-    pub id: String,
+    pub id: SnapshotId,
     /// The image, as the user named it.
     pub source: String,
+    /// What later upgrades follow when they are not told otherwise: set by `cos switch`, and handed
+    /// on from snapshot to snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
     /// Digest of the image's manifest; absent for a plain directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -33,6 +43,15 @@ pub struct Snapshot {
     pub root_hash: String,
     /// Size of the root image with its verity tree, bytes.
     pub size: u64,
+    /// Where in it the verity tree's superblock is, bytes.
+    pub hash_offset: u64,
+    /// SHA-256 of the kernel.
+    pub kernel: FileDigest,
+    /// SHA-256 of the initrd.
+    pub initrd: FileDigest,
+    /// Whether hooks of this machine changed the root before it was made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub modified_locally: bool,
     /// When it was made, seconds since 1970.
     pub date: i64,
     /// What made it.
@@ -47,8 +66,11 @@ pub struct Snapshot {
 /// Why a `snapshot.yaml` could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum MetadataError {
-    /// Not the YAML we write.
+    /// The file could not be read.
     #[error("cannot read snapshot metadata")]
+    Read(#[source] std::io::Error),
+    /// Not the YAML we write.
+    #[error("snapshot metadata is not as cOS writes it")]
     Parse(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Written by a newer cOS.
     #[error(
@@ -59,9 +81,6 @@ pub enum MetadataError {
         /// The version it says it has.
         found: u32,
     },
-    /// Its id is not one.
-    #[error(transparent)]
-    Id(#[from] crate::InvalidSnapshotId),
     /// Could not be put into YAML.
     #[error("cannot write snapshot metadata")]
     Serialize(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -80,7 +99,6 @@ impl Snapshot {
                 found: snapshot.version,
             });
         }
-        snapshot.id.parse::<SnapshotId>()?;
         Ok(snapshot)
     }
 
@@ -97,12 +115,17 @@ mod tests {
     fn snapshot() -> Snapshot {
         Snapshot {
             version: 1,
-            id: "0123456789ab".into(),
+            id: "0123456789ab".parse().unwrap(),
             source: "oci:example.org/os:1".into(),
+            follows: None,
             digest: Some(format!("sha256:{}", "0".repeat(64))),
             format: "cos-root-v1".into(),
             root_hash: "1".repeat(64),
             size: 4096,
+            hash_offset: 2048,
+            kernel: FileDigest([2; 32]),
+            initrd: FileDigest([3; 32]),
+            modified_locally: false,
             date: 1_700_000_000,
             action: Action::BuildDisk,
             kernel_arguments: "console=ttyS0 # not a comment".into(),
@@ -121,6 +144,9 @@ mod tests {
         format: cos-root-v1
         rootHash: "1111111111111111111111111111111111111111111111111111111111111111"
         size: 4096
+        hashOffset: 2048
+        kernel: "0202020202020202020202020202020202020202020202020202020202020202"
+        initrd: "0303030303030303030303030303030303030303030303030303030303030303"
         date: 1700000000
         action: build-disk
         kernelArguments: "console=ttyS0 # not a comment"

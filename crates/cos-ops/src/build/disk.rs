@@ -207,6 +207,7 @@ fn write_loader(file: &File, payload: &Payload, plan: &DiskPlan) -> Result<(), D
     }
     let configuration = DiskLoader {
         title: payload.title.clone(),
+        oem_number: Role::Oem.number(),
         state_number: Role::State.number(),
         state_partuuid: plan.partition(Role::State).unique_guid.to_string(),
         recovery_number: Role::Recovery.number(),

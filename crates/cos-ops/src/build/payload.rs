@@ -4,10 +4,15 @@ use crate::OpsError;
 use crate::identity::Identity;
 use crate::root::boot_files::BootFiles;
 use crate::root::convert::{ImageRequest, Loaded, load};
-use cos_boot::{BootState, KernelArguments, snapshot_fragment, vendor_redirect};
+use cos_boot::{
+    ATTEMPT_ENVIRONMENT, Attempts, BOOT_ENVIRONMENT, BootState, KernelArguments,
+    NEXT_BOOT_ENVIRONMENT, snapshot_fragment, vendor_redirect,
+};
 use cos_disk::Source;
 use cos_events::{Monitor, Task};
-use cos_store::{Action, BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE, Snapshot, SnapshotId};
+use cos_store::{
+    Action, BOOT_CONFIG, FileDigest, INITRD, KERNEL, METADATA, ROOT_IMAGE, Snapshot, SnapshotId,
+};
 use cos_tree::{Content, ContentStore as _};
 use cos_verity::Verity;
 use fs_err::File;
@@ -132,7 +137,24 @@ impl Payload {
         let arguments = boot.arguments.and(&more)?;
         let id = SnapshotId::derive(&verity.root_hash, &kernel, &initrd, arguments.as_str());
         let time = request.image.time.or(loaded.created()).unwrap_or(0);
-        let snapshot = describe(request, &loaded, &id, &verity, &arguments, time, action);
+        let snapshot = Snapshot {
+            version: Snapshot::VERSION,
+            id: id.clone(),
+            source: request.image.source.to_string(),
+            follows: None,
+            digest: loaded.image.digest.as_ref().map(ToString::to_string),
+            format: cos_erofs::FORMAT.to_owned(),
+            root_hash: verity.root_hash.to_string(),
+            size: verity.total_size,
+            hash_offset: verity.hash_offset,
+            kernel: FileDigest(kernel),
+            initrd: FileDigest(initrd),
+            modified_locally: false,
+            date: time,
+            action,
+            kernel_arguments: arguments.to_string(),
+            labels: loaded.labels(),
+        };
         let files = snapshot_files(&snapshot, &id, &verity, &arguments, directory.path())?;
         let identity = Identity::from_parts(&[id.as_str().as_bytes(), &time.to_le_bytes()]);
         Ok(Self {
@@ -150,30 +172,6 @@ impl Payload {
     /// Sizes of the snapshot's files, bytes.
     pub(crate) fn sizes(&self) -> Vec<u64> {
         self.files.iter().map(|file| file.size).collect()
-    }
-}
-
-fn describe(
-    request: &BuildRequest,
-    loaded: &Loaded,
-    id: &SnapshotId,
-    verity: &Verity,
-    arguments: &KernelArguments,
-    time: i64,
-    action: Action,
-) -> Snapshot {
-    Snapshot {
-        version: Snapshot::VERSION,
-        id: id.to_string(),
-        source: request.image.source.to_string(),
-        digest: loaded.image.digest.as_ref().map(ToString::to_string),
-        format: cos_erofs::FORMAT.to_owned(),
-        root_hash: verity.root_hash.to_string(),
-        size: verity.total_size,
-        date: time,
-        action,
-        kernel_arguments: arguments.to_string(),
-        labels: loaded.labels(),
     }
 }
 
@@ -198,15 +196,17 @@ fn snapshot_files(
         place(id, METADATA),
         snapshot.to_yaml()?.into_bytes(),
     ));
-    let state = BootState {
-        active: id.clone(),
-        passive: Vec::new(),
-    };
+    let state = BootState::first(id.clone());
+    let attempts = Attempts::default().about(state.generation);
     let state = state.to_bytes().map_err(OpsError::BootState)?;
-    files.push(PlacedFile::bytes(
-        cos_boot::BOOT_ENVIRONMENT.to_owned(),
-        state,
-    ));
+    let attempts = attempts.to_bytes().map_err(OpsError::BootState)?;
+    for (name, bytes) in [
+        (BOOT_ENVIRONMENT, state.clone()),
+        (NEXT_BOOT_ENVIRONMENT, state),
+        (ATTEMPT_ENVIRONMENT, attempts),
+    ] {
+        files.push(PlacedFile::bytes(name.to_owned(), bytes));
+    }
     Ok(files)
 }
 

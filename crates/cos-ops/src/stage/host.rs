@@ -7,8 +7,8 @@ use cos_datasource::{
 use cos_events::Monitor;
 use cos_http::HttpClient;
 use cos_stages::Datasources;
-use cos_sys::block::{BlockDevice, BlockDevices};
-use cos_sys::probe::probe;
+use cos_sys::device_spec::DeviceSpec;
+use cos_sys::locate::{pick, scan};
 use std::path::{Path, PathBuf};
 
 /// Where the last user-data is kept, for boots on which nobody answers.
@@ -60,37 +60,7 @@ pub(super) fn boot_device(command_line: &str) -> Option<PathBuf> {
     let source = command_line
         .split_ascii_whitespace()
         .find_map(|word| word.strip_prefix("cos.source="))?;
-    if source.starts_with("/dev/") {
-        return Some(source.into());
-    }
-    let devices = BlockDevices::list().ok()?;
-    let (kind, wanted) = source.split_once('=')?;
-    let found = devices.0.iter().find(|device| match kind {
-        "PARTUUID" => {
-            partition_uuid(&devices, device).is_some_and(|uuid| uuid.eq_ignore_ascii_case(wanted))
-        }
-        "LABEL" | "UUID" => {
-            let found = fs_err::File::open(&device.node)
-                .ok()
-                .and_then(|file| probe(&file).ok().flatten());
-            found.is_some_and(|found| match kind {
-                "LABEL" => found.label.as_deref() == Some(wanted),
-                _ => found
-                    .uuid
-                    .is_some_and(|uuid| uuid.eq_ignore_ascii_case(wanted)),
-            })
-        }
-        _ => false,
-    })?;
-    Some(found.node.clone())
-}
-
-fn partition_uuid(devices: &BlockDevices, device: &BlockDevice) -> Option<String> {
-    let partition = device.partition.as_ref()?;
-    let disk = devices.by_name(&partition.disk)?;
-    let file = fs_err::File::open(&disk.node).ok()?;
-    let number = partition.number;
-    cos_sys::gpt::partition_uuid(&file, disk.size, disk.block_size, number)
-        .ok()
-        .flatten()
+    let spec = DeviceSpec::parse(source).ok()?;
+    let found = pick(&scan().ok()?, &spec, None)?;
+    Some(found.candidate.device.node)
 }

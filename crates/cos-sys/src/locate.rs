@@ -1,8 +1,8 @@
 //! Finding devices by what they hold, and waiting for them to appear.
 
+use crate::block::{BlockDevice, BlockDevices, BlockError};
 use crate::device_spec::DeviceSpec;
-use cos_sys::block::{BlockDevice, BlockDevices, BlockError};
-use cos_sys::probe::{self, Filesystem};
+use crate::probe::{self, Filesystem};
 use fs_err::File;
 use std::fmt::Write as _;
 use std::thread;
@@ -17,7 +17,7 @@ const SKIPPED: [&str; 4] = ["loop", "ram", "zram", "fd"];
 
 /// A device and what is on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Candidate {
+pub struct Candidate {
     /// The device.
     pub device: BlockDevice,
     /// The file system on it.
@@ -45,7 +45,7 @@ impl Candidate {
     }
 
     /// What mount(8) and fstab name it by, the most lasting first.
-    pub(crate) fn lasting_name(&self) -> String {
+    pub fn lasting_name(&self) -> String {
         match &self.partition_uuid {
             Some(uuid) => format!("PARTUUID={uuid}"),
             None => self.device.node.display().to_string(),
@@ -71,7 +71,7 @@ impl Candidate {
 }
 
 /// Looks at every block device. What cannot be read (a drive without a medium) counts as empty.
-pub(crate) fn scan() -> Result<Vec<Candidate>, BlockError> {
+pub fn scan() -> Result<Vec<Candidate>, BlockError> {
     let devices = BlockDevices::list()?;
     let mut candidates = Vec::new();
     for device in &devices.0 {
@@ -86,7 +86,7 @@ pub(crate) fn scan() -> Result<Vec<Candidate>, BlockError> {
             let disk = devices.by_name(&partition.disk)?;
             let file = File::open(&disk.node).ok()?;
             let uuid =
-                cos_sys::gpt::partition_uuid(&file, disk.size, disk.block_size, partition.number);
+                crate::gpt::partition_uuid(&file, disk.size, disk.block_size, partition.number);
             uuid.ok().flatten()
         });
         candidates.push(Candidate {
@@ -103,7 +103,7 @@ pub(crate) fn scan() -> Result<Vec<Candidate>, BlockError> {
 
 /// What was found, and whether others would have fitted as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
+pub struct Found {
     /// The device.
     pub candidate: Candidate,
     /// More devices on other disks that have the same name.
@@ -112,7 +112,7 @@ pub(crate) struct Found {
 
 /// Picks the device that a name means. `near` is a device on the disk booted from: labels of the
 /// COS_ family mean a partition of that disk and of no other, whatever another disk may claim.
-pub(crate) fn pick(
+pub fn pick(
     candidates: &[Candidate],
     spec: &DeviceSpec,
     near: Option<&BlockDevice>,
@@ -139,7 +139,7 @@ pub(crate) fn pick(
 }
 
 /// Waits until the device is there. `Ok(Err(…))` describes what there was instead.
-pub(crate) fn wait_for(
+pub fn wait_for(
     spec: &DeviceSpec,
     near: Option<&BlockDevice>,
     timeout: Duration,
@@ -165,7 +165,7 @@ pub(crate) fn wait_for(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cos_sys::block::Partition;
+    use crate::block::Partition;
 
     fn partition(disk: &str, number: u32, label: &str) -> Candidate {
         let name = format!("{disk}{number}");
