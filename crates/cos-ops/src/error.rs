@@ -1,15 +1,19 @@
 //! What can go wrong in an operation, and whose fault it is.
 
 use crate::build::plan::PlanError;
-use crate::build::sizes::SizeError;
+use crate::build::sizes::{Bytes, SizeError};
+use crate::machine::{MachineError, Mode};
 use crate::root::boot_files::BootFilesError;
 use crate::root::layout::LayoutError;
-use cos_boot::{ArgumentsError, EnvironmentError};
+use crate::stage::StageOperationError;
+use cos_boot::{ArgumentsError, EnvironmentError, TransitionError};
 use cos_disk::DiskError;
 use cos_erofs::ErofsError;
 use cos_events::Cancelled;
 use cos_image::ImageError;
-use cos_store::MetadataError;
+use cos_store::{Damage, InvalidSnapshotId, MetadataError, SnapshotId, StoreError};
+use cos_sys::loop_device::LoopError;
+use cos_sys::mount::MountError;
 use cos_verity::VerityError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,6 +29,10 @@ pub enum ErrorKind {
     Host,
     /// The user asked to stop.
     Cancelled,
+    /// Another operation is at work on this machine.
+    Busy,
+    /// The image was tried on this machine before, and failed.
+    FailedBefore,
 }
 
 /// Why an operation failed.
@@ -151,6 +159,104 @@ pub enum OpsError {
     /// Something the image brings could not be looked into.
     #[error("cannot look into the image")]
     Inspect(#[source] io::Error),
+    /// The machine cannot be worked on.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The snapshots of a partition cannot be worked on.
+    #[error("cannot work on the snapshots")]
+    Store(#[from] StoreError),
+    /// The boot state cannot be changed as asked.
+    #[error(transparent)]
+    Transition(#[from] TransitionError),
+    /// The operation is not one for the system that runs.
+    #[error("cannot {operation}: this is a {} system", .mode.name())]
+    WrongMode {
+        /// What was asked for.
+        operation: &'static str,
+        /// Which system runs.
+        mode: Mode,
+    },
+    /// Nobody says what to upgrade to.
+    #[error("nothing says which image to upgrade to")]
+    NoSource,
+    /// A rule for versions, and no registry to ask for them.
+    #[error("{source_name} has no versions to choose from")]
+    NotAChannel {
+        /// The image.
+        source_name: String,
+    },
+    /// No tag of a repository is a version that the rule allows.
+    #[error("none of the {tags} tags of {repository} is a version {rule}")]
+    NoVersion {
+        /// The repository.
+        repository: String,
+        /// The rule.
+        rule: String,
+        /// How many tags it has.
+        tags: usize,
+    },
+    /// The image was tried before, and did not become good.
+    #[error("this image failed before, as snapshot {id}{}", .reason.as_ref().map(|it| format!(": {it}")).unwrap_or_default())]
+    FailedBefore {
+        /// The snapshot.
+        id: SnapshotId,
+        /// Digest of its manifest.
+        digest: Option<String>,
+        /// Why it failed, where that is known.
+        reason: Option<String>,
+    },
+    /// Nothing was downloaded.
+    #[error("no downloaded snapshot waits to be applied")]
+    NothingStaged,
+    /// A text that is no snapshot's name.
+    #[error(transparent)]
+    SnapshotName(InvalidSnapshotId),
+    /// A beginning that several snapshots' names have.
+    #[error("the names of several snapshots begin with {text}")]
+    Ambiguous {
+        /// The beginning.
+        text: String,
+    },
+    /// There is not enough room.
+    #[error("{} needs {} and has {} free", .path.display(), Bytes(*.needed), Bytes(*.free))]
+    Space {
+        /// A directory of the file system.
+        path: PathBuf,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// A snapshot is not what was written.
+    #[error("snapshot {id} is damaged")]
+    Damaged {
+        /// Which one.
+        id: SnapshotId,
+        /// What is wrong.
+        source: Damage,
+    },
+    /// A hook could not be run.
+    #[error("the hooks of {stage} cannot be run")]
+    Hook {
+        /// The stage.
+        stage: String,
+        /// Why.
+        source: Box<StageOperationError>,
+    },
+    /// A hook failed.
+    #[error("a hook of {stage} failed: {}", .failures.join("; "))]
+    HookFailed {
+        /// The stage.
+        stage: String,
+        /// What failed.
+        failures: Vec<String>,
+    },
+    /// The new root could not be mounted.
+    #[error("cannot mount the new root")]
+    Mount(#[source] MountError),
+    /// The new root image could not be made a device.
+    #[error("cannot attach the new root image")]
+    Attach(#[source] Box<LoopError>),
 }
 
 impl OpsError {
@@ -162,9 +268,20 @@ impl OpsError {
             | Self::BootFiles(_)
             | Self::Architecture { .. }
             | Self::Layout(_) => ErrorKind::Image,
-            Self::Arguments(_) | Self::Size(_) | Self::Plan(_) | Self::NoLoader { .. } => {
-                ErrorKind::Request
-            }
+            Self::Arguments(_)
+            | Self::Size(_)
+            | Self::Plan(_)
+            | Self::NoLoader { .. }
+            | Self::Transition(_)
+            | Self::WrongMode { .. }
+            | Self::NoSource
+            | Self::NotAChannel { .. }
+            | Self::SnapshotName(_)
+            | Self::Ambiguous { .. }
+            | Self::NothingStaged => ErrorKind::Request,
+            Self::NoVersion { .. } => ErrorKind::Image,
+            Self::FailedBefore { .. } => ErrorKind::FailedBefore,
+            Self::Machine(MachineError::Locked { .. }) => ErrorKind::Busy,
             _ => ErrorKind::Host,
         }
     }
@@ -179,6 +296,18 @@ impl OpsError {
             }
             Self::Size(error) | Self::Plan(PlanError::Size(error)) => error.hint(),
             Self::Plan(PlanError::Disk(error)) | Self::Medium { source: error, .. } => error.hint(),
+            Self::Machine(error) => error.hint(),
+            Self::WrongMode { mode, .. } => Some(mode_hint(*mode).to_owned()),
+            Self::NoSource => Some(
+                "name one, or set upgrade.source in /etc/cos/config.yaml".to_owned(),
+            ),
+            Self::FailedBefore { .. } => {
+                Some("--force gives it another trial; `cos status` tells more".to_owned())
+            }
+            Self::SnapshotName(_) | Self::Ambiguous { .. } | Self::Transition(_) => {
+                Some("`cos status` lists the snapshots".to_owned())
+            }
+            Self::NothingStaged => Some("`cos upgrade --download-only` comes first".to_owned()),
             Self::NoLoader { .. } => {
                 Some("install GRUB for it in the Dockerfile before `RUN cos init`".to_owned())
             }
@@ -218,6 +347,21 @@ impl OpsError {
             },
         }
     }
+}
+
+fn mode_hint(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Live => "install it onto a disk with `cos install` first",
+        Mode::Recovery => "boot the installed system, or use `cos reset`",
+        Mode::Active | Mode::Passive => "boot the recovery system first: `cos boot once recovery`",
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
 }
 
 #[cfg(test)]

@@ -6,8 +6,12 @@ pub mod feature;
 pub mod identity;
 pub mod init;
 pub mod lint;
+pub mod machine;
 pub mod root;
+pub mod snapshots;
 pub mod stage;
+pub mod status;
+pub mod upgrade;
 
 mod error;
 

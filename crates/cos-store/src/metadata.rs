@@ -56,8 +56,12 @@ pub struct Snapshot {
     pub date: i64,
     /// What made it.
     pub action: Action,
-    /// Kernel arguments of the image, without those cOS adds at boot.
+    /// Kernel arguments, without those cOS adds at boot.
     pub kernel_arguments: String,
+    /// Those among them that are this machine's and not the image's; handed on from snapshot to
+    /// snapshot.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub machine_arguments: String,
     /// Labels of the image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -129,6 +133,7 @@ mod tests {
             date: 1_700_000_000,
             action: Action::BuildDisk,
             kernel_arguments: "console=ttyS0 # not a comment".into(),
+            machine_arguments: String::new(),
             labels: BTreeMap::from([("a".into(), "yes".into())]),
         }
     }

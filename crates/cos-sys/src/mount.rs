@@ -130,6 +130,20 @@ pub fn mount(mount: &Mount) -> Result<(), MountError> {
     .map_err(|errno| failed(errno.into()))
 }
 
+/// Makes a mounted file system writable or read-only; `options` are the mount's others, which the kernel
+/// would forget otherwise.
+pub fn remount(target: &Path, read_only: bool, options: &str) -> Result<(), MountError> {
+    let (mut flags, _) = parse_options(options);
+    flags.set(MountFlags::RDONLY, read_only);
+    rustix::mount::mount_remount(target, flags, c"").map_err(|errno| MountError::Mount {
+        source_name: "what is there".to_owned(),
+        fstype: if read_only { "read-only" } else { "read-write" }.to_owned(),
+        options: options.to_owned(),
+        target: target.to_owned(),
+        source: errno.into(),
+    })
+}
+
 /// Unmounts; `lazily` lets users of it finish and takes it out of sight at once.
 pub fn unmount(target: &Path, lazily: bool) -> Result<(), MountError> {
     let flags = if lazily {

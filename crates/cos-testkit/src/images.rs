@@ -8,6 +8,9 @@
 mod base;
 mod context;
 mod storage;
+mod variant;
+
+pub use variant::{AddedFile, Versions};
 
 use crate::lock::Lock;
 use crate::{dist, paths};

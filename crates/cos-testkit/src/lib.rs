@@ -15,6 +15,7 @@ mod lock;
 pub mod machine;
 pub mod paths;
 pub mod process;
+pub mod registry;
 mod skip;
 pub mod tools;
 

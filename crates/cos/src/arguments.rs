@@ -1,5 +1,12 @@
 //! The command line.
 
+mod machine;
+
+pub(crate) use machine::{
+    BootCommand, RollbackArguments, SnapshotArguments, StatusArguments, SwitchArguments,
+    UpgradeArguments, UpgradeOptions,
+};
+
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -61,6 +68,21 @@ pub(crate) enum Command {
     /// Switch the features that the image brings.
     #[command(subcommand)]
     Feature(FeatureCommand),
+    /// Upgrade the system, or the recovery system, to an image.
+    Upgrade(UpgradeArguments),
+    /// Upgrade to an image of another kind, and follow that from then on.
+    Switch(SwitchArguments),
+    /// Go back to another snapshot at the next boot.
+    Rollback(RollbackArguments),
+    /// Keep a snapshot from being removed to make room.
+    Pin(SnapshotArguments),
+    /// Let a snapshot be removed to make room again.
+    Unpin(SnapshotArguments),
+    /// Choose what boots, and judge what booted.
+    #[command(subcommand)]
+    Boot(BootCommand),
+    /// Say what runs, what boots next, and whether this machine is well.
+    Status(StatusArguments),
     /// Print a shell's completion script.
     Completion {
         /// Which shell.
@@ -93,6 +115,16 @@ pub(crate) struct SourceArguments {
     /// Lay the files of this directory over the image, owned by root. May be repeated.
     #[arg(long, value_name = "DIR")]
     pub(crate) overlay: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArguments,
+    /// Keep temporary data here [default: beside the result].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) temp_dir: Option<PathBuf>,
+}
+
+/// How registries are reached.
+#[derive(Debug, Args)]
+pub(crate) struct RegistryArguments {
     /// Use plain HTTP with this registry. May be repeated.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) insecure_registry: Vec<String>,
@@ -110,9 +142,6 @@ pub(crate) struct SourceArguments {
         hide_env_values = true
     )]
     pub(crate) auth_file: Option<PathBuf>,
-    /// Keep temporary data here [default: beside the result].
-    #[arg(long, value_name = "DIR")]
-    pub(crate) temp_dir: Option<PathBuf>,
 }
 
 /// How the root image is made.

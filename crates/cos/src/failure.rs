@@ -1,9 +1,11 @@
 //! From errors to exit codes.
 
+use cos_config::ConfigError;
 use cos_ops::feature::FeatureError;
 use cos_ops::init::InitError;
 use cos_ops::stage::StageOperationError;
 use cos_ops::{ErrorKind, OpsError};
+use cos_sys::tool::ToolError;
 use std::io;
 use std::process::ExitCode;
 
@@ -23,6 +25,10 @@ pub(crate) enum Failure {
     Stage(StageOperationError),
     /// A feature could not be switched.
     Feature(FeatureError),
+    /// The configuration cannot be used.
+    Config(ConfigError),
+    /// The machine could not be rebooted or powered off.
+    Power(ToolError),
     /// The result could not be printed.
     Output(io::Error),
 }
@@ -47,6 +53,8 @@ impl Failure {
             Self::Init(error) => error,
             Self::Stage(error) => error,
             Self::Feature(error) => error,
+            Self::Config(error) => error,
+            Self::Power(error) => error,
             Self::Output(error) => error,
         }
     }
@@ -57,6 +65,8 @@ impl Failure {
             Self::Operation(error) => error.hint(),
             Self::Init(error) => error.hint(),
             Self::Feature(error) => error.hint(),
+            Self::Config(error) => error.hint(),
+            Self::Power(error) => error.hint(),
             Self::Stage(_) | Self::Output(_) => None,
         }
     }
@@ -75,9 +85,12 @@ impl Failure {
                 ErrorKind::Image => 3,
                 ErrorKind::Host => 4,
                 ErrorKind::Cancelled => 130,
+                ErrorKind::Busy => 7,
+                ErrorKind::FailedBefore => 8,
             },
+            Self::Config(_) => 2,
             Self::Init(InitError::Cancelled(_)) => 130,
-            Self::Init(_) | Self::Stage(_) | Self::Feature(_) => 4,
+            Self::Init(_) | Self::Stage(_) | Self::Feature(_) | Self::Power(_) => 4,
             Self::Output(_) => 1,
         })
     }

@@ -5,10 +5,13 @@ mod blob;
 mod client;
 mod credentials;
 mod mirror;
+mod tags;
 mod tls;
 
 use crate::document::{self, Found, Repository};
 use crate::{Digest, ImageError, Options, Reference};
+pub use tags::list_tags;
+
 use client::{Client, Get};
 use cos_events::{Monitor, warn};
 use mirror::Endpoint;

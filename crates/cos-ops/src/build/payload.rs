@@ -4,20 +4,17 @@ use crate::OpsError;
 use crate::identity::Identity;
 use crate::root::boot_files::BootFiles;
 use crate::root::convert::{ImageRequest, Loaded, load};
+use crate::root::snapshot::{Described, write_snapshot};
+pub(crate) use crate::root::snapshot::create;
 use cos_boot::{
     ATTEMPT_ENVIRONMENT, Attempts, BOOT_ENVIRONMENT, BootState, KernelArguments,
-    NEXT_BOOT_ENVIRONMENT, snapshot_fragment, vendor_redirect,
+    NEXT_BOOT_ENVIRONMENT, vendor_redirect,
 };
 use cos_disk::Source;
 use cos_events::{Monitor, Task};
 use cos_store::{
-    Action, BOOT_CONFIG, FileDigest, INITRD, KERNEL, METADATA, ROOT_IMAGE, Snapshot, SnapshotId,
+    Action, BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE, Snapshot, SnapshotId,
 };
-use cos_tree::{Content, ContentStore as _};
-use cos_verity::Verity;
-use fs_err::File;
-use sha2::{Digest as _, Sha256};
-use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -118,44 +115,16 @@ impl Payload {
         let boot = loaded.boot_files()?;
         let efi = efi_files(&loaded, &boot)?;
         let bios = bios_images(&loaded, &boot)?;
-        let kernel = extract(
-            &loaded,
-            "kernel",
-            boot.kernel,
-            &directory.path().join(KERNEL),
-        )?;
-        let initrd = extract(
-            &loaded,
-            "initrd",
-            boot.initrd,
-            &directory.path().join(INITRD),
-        )?;
-        let root_path = directory.path().join(ROOT_IMAGE);
-        let root = create(&root_path)?;
-        let verity = loaded.write_root(&root, None, monitor)?;
-
-        let arguments = boot.arguments.and(&more)?;
-        let id = SnapshotId::derive(&verity.root_hash, &kernel, &initrd, arguments.as_str());
-        let time = request.image.time.or(loaded.created()).unwrap_or(0);
-        let snapshot = Snapshot {
-            version: Snapshot::VERSION,
-            id: id.clone(),
+        let described = Described {
             source: request.image.source.to_string(),
             follows: None,
-            digest: loaded.image.digest.as_ref().map(ToString::to_string),
-            format: cos_erofs::FORMAT.to_owned(),
-            root_hash: verity.root_hash.to_string(),
-            size: verity.total_size,
-            hash_offset: verity.hash_offset,
-            kernel: FileDigest(kernel),
-            initrd: FileDigest(initrd),
-            modified_locally: false,
-            date: time,
+            machine_arguments: more,
             action,
-            kernel_arguments: arguments.to_string(),
-            labels: loaded.labels(),
+            time: request.image.time.or(loaded.created()).unwrap_or(0),
         };
-        let files = snapshot_files(&snapshot, &id, &verity, &arguments, directory.path())?;
+        let written = write_snapshot(&mut loaded, &boot, described, directory.path(), monitor)?;
+        let (snapshot, id, time) = (written.snapshot, written.id, written.time);
+        let files = snapshot_files(&snapshot, &id, &written.fragment, directory.path())?;
         let identity = Identity::from_parts(&[id.as_str().as_bytes(), &time.to_le_bytes()]);
         Ok(Self {
             snapshot,
@@ -179,18 +148,16 @@ impl Payload {
 fn snapshot_files(
     snapshot: &Snapshot,
     id: &SnapshotId,
-    verity: &Verity,
-    arguments: &KernelArguments,
+    fragment: &str,
     directory: &Path,
 ) -> Result<Vec<PlacedFile>, OpsError> {
     let mut files = Vec::new();
     for name in [ROOT_IMAGE, KERNEL, INITRD] {
         files.push(host_file(id, name, directory.join(name))?);
     }
-    let fragment = snapshot_fragment(&verity.root_hash, arguments);
     files.push(PlacedFile::bytes(
         place(id, BOOT_CONFIG),
-        fragment.into_bytes(),
+        fragment.as_bytes().to_vec(),
     ));
     files.push(PlacedFile::bytes(
         place(id, METADATA),
@@ -252,40 +219,6 @@ fn bios_images(loaded: &Loaded, boot: &BootFiles) -> Result<Option<BiosImages>, 
         core: read(&bios.core)?,
         eltorito: read(&bios.eltorito)?,
     }))
-}
-
-/// Makes a new file of the payload's directory.
-pub(crate) fn create(path: &Path) -> Result<File, OpsError> {
-    let mut options = fs_err::OpenOptions::new();
-    let opened = options.read(true).write(true).create_new(true).open(path);
-    opened.map_err(|source| OpsError::Write {
-        path: path.to_path_buf(),
-        source,
-    })
-}
-
-/// Copies a file out of the spool and returns its SHA-256.
-fn extract(
-    loaded: &Loaded,
-    what: &'static str,
-    content: Content,
-    path: &Path,
-) -> Result<[u8; 32], OpsError> {
-    let copy = || -> io::Result<[u8; 32]> {
-        let mut reader = loaded.spool.open(content)?;
-        let mut file = File::create(path)?;
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            let read = reader.read(&mut buffer)?;
-            if read == 0 {
-                return Ok(hasher.finalize().into());
-            }
-            hasher.update(&buffer[..read]);
-            file.write_all(&buffer[..read])?;
-        }
-    };
-    copy().map_err(|source| OpsError::Extract { what, source })
 }
 
 /// Reports one step without numbers.

@@ -3,3 +3,4 @@
 pub mod boot_files;
 pub mod convert;
 pub mod layout;
+pub(crate) mod snapshot;

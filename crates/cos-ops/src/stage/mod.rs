@@ -7,6 +7,7 @@
 mod host;
 mod unpack;
 
+use cos_config::{Config, ConfigError};
 use cos_events::Monitor;
 use cos_http::{HttpClient, HttpConfig, HttpError};
 use cos_stages::plan::with_neighbours;
@@ -14,7 +15,6 @@ use cos_stages::source::{DIRECTORIES, USERDATA};
 use cos_stages::{Loaded, Reader, Source, StageError, Strictness, Summary, dot_notation};
 use cos_sys::root_path::{Root, RootPathError};
 use host::Clouds;
-use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use unpack::Unpacker;
 
@@ -22,10 +22,6 @@ use unpack::Unpacker;
 const EARLY: [&str; 5] = ["pre-rootfs", "rootfs", "initramfs", "fs", "boot"];
 /// Stages of an early boot that a document which came late has missed.
 const MISSED: [&str; 2] = ["initramfs", "boot"];
-/// Configuration of the machine.
-const CONFIG: &str = "/etc/cos/config.yaml";
-/// Longest configuration, in bytes.
-const MAX_CONFIG: u64 = 1 << 20;
 
 /// Which stage to run, on what.
 #[derive(Debug, Clone)]
@@ -83,18 +79,8 @@ pub enum StageOperationError {
         source: RootPathError,
     },
     /// The configuration.
-    #[error("{CONFIG}: {message}")]
-    Config {
-        /// What is wrong.
-        message: String,
-    },
-}
-
-/// The part of /etc/cos/config.yaml that is about documents.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Configuration {
-    strict: bool,
+    #[error("the configuration cannot be used")]
+    Config(#[from] ConfigError),
 }
 
 /// What would be run, and what would not and why.
@@ -173,20 +159,10 @@ fn with_machine<T>(
     act(&machine)
 }
 
-/// What /etc/cos/config.yaml says of strictness.
+/// What the configuration says of strictness.
 fn configured(root: &Root) -> Result<Strictness, StageOperationError> {
-    let config = |message: String| StageOperationError::Config { message };
-    let bytes = root
-        .read(Path::new(CONFIG), MAX_CONFIG)
-        .map_err(|error| config(error.to_string()))?
-        .unwrap_or_default();
-    let text = String::from_utf8(bytes).map_err(|error| config(error.to_string()))?;
-    if text.trim().is_empty() {
-        return Ok(Strictness::Compatible);
-    }
-    let configuration: Configuration =
-        serde_saphyr::from_str(&text).map_err(|error| config(error.to_string()))?;
-    Ok(if configuration.strict {
+    let config = Config::load(root, &[])?;
+    Ok(if config.strict.value {
         Strictness::Strict
     } else {
         Strictness::Compatible

@@ -29,6 +29,7 @@ fn snapshot(id: &SnapshotId) -> Snapshot {
         date: 0,
         action: Action::Upgrade,
         kernel_arguments: String::new(),
+        machine_arguments: String::new(),
         labels: BTreeMap::new(),
     }
 }

@@ -6,8 +6,11 @@ mod feature;
 mod image;
 mod init;
 mod lint;
+mod power;
 mod request;
+mod snapshots;
 mod stage;
+mod upgrade;
 
 use crate::arguments::{BuildCommand, Cli, Command, ImageCommand};
 use crate::environment::Environment;
@@ -38,6 +41,13 @@ pub(crate) fn run(
         Command::Stage(arguments) => stage::stage(&arguments, environment, renderer),
         Command::Config(command) => config::config(command, renderer),
         Command::Feature(command) => feature::feature(command, renderer),
+        Command::Upgrade(arguments) => upgrade::upgrade(&arguments, environment, renderer),
+        Command::Switch(arguments) => upgrade::switch(&arguments, environment, renderer),
+        Command::Rollback(arguments) => snapshots::rollback(&arguments, environment, renderer),
+        Command::Pin(arguments) => snapshots::pin(&arguments, true, renderer),
+        Command::Unpin(arguments) => snapshots::pin(&arguments, false, renderer),
+        Command::Boot(command) => snapshots::boot(&command, environment, renderer),
+        Command::Status(arguments) => snapshots::status(&arguments, renderer),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "cos", &mut script);

@@ -1,6 +1,6 @@
 //! From the arguments that say which image, to the request for it.
 
-use crate::arguments::{FormatArguments, SourceArguments};
+use crate::arguments::{FormatArguments, RegistryArguments, SourceArguments};
 use crate::environment::Environment;
 use crate::failure::Failure;
 use cos_erofs::Compression;
@@ -60,7 +60,7 @@ pub(crate) fn image(
         .unwrap_or(Path::new("."));
     let mut options = Options::new(platform, temp_dir);
     options.tool_path.clone_from(&environment.path);
-    registry(&mut options, arguments, environment)?;
+    registry(&mut options, &arguments.registry, environment)?;
     Ok(ImageRequest {
         source,
         overlays: arguments.overlay.clone(),
@@ -71,9 +71,9 @@ pub(crate) fn image(
     })
 }
 
-fn registry(
+pub(super) fn registry(
     options: &mut Options,
-    arguments: &SourceArguments,
+    arguments: &RegistryArguments,
     environment: &Environment,
 ) -> Result<(), Failure> {
     let registry = &mut options.registry;
@@ -110,7 +110,7 @@ fn registry(
     Ok(())
 }
 
-fn time(environment: &Environment) -> Result<Option<i64>, Failure> {
+pub(super) fn time(environment: &Environment) -> Result<Option<i64>, Failure> {
     let Some(text) = &environment.source_date_epoch else {
         return Ok(None);
     };

@@ -55,6 +55,27 @@ fn request(arguments: &StageArguments, environment: &Environment) -> Result<Stag
         .iter()
         .map(|text| source(text))
         .collect::<Result<Vec<_>, _>>()?;
+    let request = own_request(&arguments.stage, environment);
+    Ok(StageRequest {
+        root: arguments.root.clone(),
+        sources: (!sources.is_empty()).then_some(sources),
+        strictness: match (arguments.strict, arguments.compat) {
+            (true, _) => Some(Strictness::Strict),
+            (_, true) => Some(Strictness::Compatible),
+            _ => None,
+        },
+        running: own && request.running,
+        command_line: if own {
+            request.command_line.clone()
+        } else {
+            String::new()
+        },
+        ..request
+    })
+}
+
+/// A stage of this system, from its own documents.
+pub(super) fn own_request(stage: &str, environment: &Environment) -> StageRequest {
     let mut images = Options::new(
         PlatformChoice::Prefer(Platform::linux(std::env::consts::ARCH)),
         std::env::temp_dir(),
@@ -69,21 +90,17 @@ fn request(arguments: &StageArguments, environment: &Environment) -> Result<Stag
         https: environment.https_proxy.clone(),
         no_proxy: environment.no_proxy.clone(),
     };
-    Ok(StageRequest {
-        stage: arguments.stage.clone(),
-        root: arguments.root.clone(),
-        sources: (!sources.is_empty()).then_some(sources),
-        strictness: match (arguments.strict, arguments.compat) {
-            (true, _) => Some(Strictness::Strict),
-            (_, true) => Some(Strictness::Compatible),
-            _ => None,
-        },
-        running: own && !environment.offline && Path::new(SYSTEMD).exists(),
-        command_line: if own { command_line() } else { String::new() },
+    StageRequest {
+        stage: stage.to_owned(),
+        root: "/".into(),
+        sources: None,
+        strictness: None,
+        running: !environment.offline && Path::new(SYSTEMD).exists(),
+        command_line: command_line(),
         environment: environment.all.clone(),
         http: http(environment),
         images,
-    })
+    }
 }
 
 /// What the kernel was told; a sandbox without /proc has been told nothing.

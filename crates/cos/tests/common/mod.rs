@@ -1,6 +1,8 @@
 //! What the end-to-end tests of `cos` share.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod lifecycle;
+
 use cos_testkit::images::{self, Flavor, Suite};
 use cos_testkit::process;
 use std::path::{Path, PathBuf};

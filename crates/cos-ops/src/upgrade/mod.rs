@@ -1,0 +1,412 @@
+//! `cos upgrade`: a new snapshot from an image, committed once it is whole.
+//!
+//! The order is that of every operation: resolve to a digest, look whether there is anything to do,
+//! make sure of the space, hooks, write beside what is there, read back, commit, tidy up. Until the
+//! commit the old system is untouched; after it, nothing here can undo it.
+
+mod chroot;
+mod follow;
+mod hooks;
+mod space;
+
+pub use follow::Wanted;
+pub use hooks::{Hooks, Moment, NoHooks, StageHooks};
+
+use crate::OpsError;
+use crate::build::payload::step;
+use crate::machine::{Access, Machine, MachineError, MountedStore};
+use crate::root::convert::{ImageRequest, load};
+use crate::root::snapshot::{Described, Written, write_snapshot};
+use cos_boot::{BootState, KernelArguments, Tries};
+use cos_config::Config;
+use cos_events::{Monitor, Task, warn};
+use cos_image::{Resolved, Source};
+use cos_store::{Action, Draft, Snapshot, SnapshotId, Store, verify_snapshot};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// Which of the two places is upgraded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// COS_STATE: the system.
+    System,
+    /// COS_RECOVERY.
+    Recovery,
+}
+
+/// How far to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Say whether there is something new.
+    Check,
+    /// Write the snapshot, do not commit it.
+    Download,
+    /// Commit what was downloaded before.
+    Apply,
+    /// All of it.
+    Whole,
+}
+
+/// What to upgrade, and to what.
+#[derive(Debug, Clone)]
+pub struct UpgradeRequest {
+    /// What to follow, and whether later upgrades do too.
+    pub wanted: Wanted,
+    /// How to read the image; its source is found out here.
+    pub image: ImageRequest,
+    /// Which place.
+    pub target: Target,
+    /// How far.
+    pub extent: Extent,
+    /// Whether to deploy what runs already, or what failed before.
+    pub force: bool,
+    /// Where temporary data may be kept: directories of file systems, the one with more room is taken.
+    /// The partition itself is always one of them.
+    pub scratch: Vec<PathBuf>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Nothing new.
+    UpToDate,
+    /// There is something new; nothing was changed.
+    Available,
+    /// The snapshot waits for `--apply`.
+    Staged,
+    /// It boots next.
+    Committed,
+}
+
+/// What came of an upgrade.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradeResult {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Which place.
+    pub target: Target,
+    /// The image.
+    pub source: String,
+    /// Digest of its manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The snapshot it is, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotId>,
+    /// Snapshots that were removed to make room.
+    pub removed: Vec<String>,
+}
+
+/// One upgrade under way.
+struct Upgrade<'u> {
+    request: &'u UpgradeRequest,
+    machine: &'u Machine,
+    config: &'u Config,
+    hooks: &'u dyn Hooks,
+    monitor: &'u dyn Monitor,
+    /// What is known of the place before anything is done.
+    before: BootState,
+}
+
+/// Upgrades.
+pub fn upgrade(
+    request: &UpgradeRequest,
+    machine: &Machine,
+    config: &Config,
+    hooks: &dyn Hooks,
+    monitor: &dyn Monitor,
+) -> Result<UpgradeResult, OpsError> {
+    if !machine.is_installed() && request.target == Target::Recovery {
+        return Err(OpsError::WrongMode {
+            operation: "upgrade the recovery system",
+            mode: machine.boot.mode,
+        });
+    }
+    if machine.boot.mode == crate::machine::Mode::Live {
+        return Err(OpsError::WrongMode {
+            operation: "upgrade",
+            mode: machine.boot.mode,
+        });
+    }
+    let _lock = match request.extent {
+        Extent::Check => None,
+        _ => Some(crate::machine::lock(&machine.places, "upgrade")?),
+    };
+    let access = match request.extent {
+        Extent::Check => Access::Read,
+        _ => Access::Write,
+    };
+    let mounted = open(request.target, machine, access)?;
+    let store = mounted.store();
+    let state = store.state()?;
+    let before = state.clone().with_attempts(&store.attempts(&state));
+    let upgrade = Upgrade {
+        request,
+        machine,
+        config,
+        hooks,
+        monitor,
+        before,
+    };
+    upgrade.run(store)
+}
+
+fn open(target: Target, machine: &Machine, access: Access) -> Result<MountedStore, MachineError> {
+    match target {
+        Target::System => machine.state(access),
+        Target::Recovery => machine.recovery(access),
+    }
+}
+
+impl Upgrade<'_> {
+    fn run(&self, store: &Store) -> Result<UpgradeResult, OpsError> {
+        if self.request.extent == Extent::Apply {
+            return self.apply_staged(store);
+        }
+        let (source, follows) = self.followed()?;
+        let resolved = self.resolve(&source)?;
+        let digest = resolved.digest().map(ToString::to_string);
+        let result = |outcome, snapshot| UpgradeResult {
+            outcome,
+            target: self.request.target,
+            source: source.to_string(),
+            digest: digest.clone(),
+            snapshot,
+            removed: Vec::new(),
+        };
+        if let Some(id) = self.present(store, digest.as_deref())? {
+            return Ok(result(Outcome::UpToDate, Some(id)));
+        }
+        if self.request.extent == Extent::Check {
+            return Ok(result(Outcome::Available, None));
+        }
+        let staged = store.staged();
+        store.collect(&self.before, staged.as_slice())?;
+        if let Some(id) = staged.filter(|id| self.is_image(store, id, digest.as_deref())) {
+            return match self.request.extent {
+                Extent::Download => Ok(result(Outcome::Staged, Some(id))),
+                _ => self.apply_staged(store),
+            };
+        }
+        store.stage(None)?;
+        store.collect(&self.before, &[])?;
+        let id = self.write(store, &source, follows, &resolved)?;
+        if self.request.extent == Extent::Download {
+            store.stage(Some(&id))?;
+            return Ok(result(Outcome::Staged, Some(id)));
+        }
+        let removed = self.commit(store, &id)?;
+        Ok(UpgradeResult {
+            removed,
+            ..result(Outcome::Committed, Some(id))
+        })
+    }
+
+    /// The snapshot running in this boot, where it is one of this place.
+    fn running(&self) -> Option<&SnapshotId> {
+        let own = match self.request.target {
+            Target::System => self.machine.is_installed(),
+            Target::Recovery => false,
+        };
+        own.then_some(&self.machine.boot.snapshot)
+    }
+
+    fn followed(&self) -> Result<(Source, Option<String>), OpsError> {
+        let own = self.machine.own_store();
+        let running = own.metadata(&self.machine.boot.snapshot).ok();
+        follow::find(
+            &self.request.wanted,
+            self.config,
+            running.as_ref(),
+            &self.request.image.options,
+            self.monitor,
+        )
+    }
+
+    fn resolve(&self, source: &Source) -> Result<Resolved, OpsError> {
+        cos_image::resolve(source, &self.request.image.options, self.monitor)
+            .map_err(|error| OpsError::image(source, error))
+    }
+
+    fn is_image(&self, store: &Store, id: &SnapshotId, digest: Option<&str>) -> bool {
+        digest.is_some() && store.metadata(id).is_ok_and(|it| it.digest.as_deref() == digest)
+    }
+
+    /// The active snapshot, if it is of this digest. One that failed is an error: whoever asks again
+    /// and again must not be sent around in circles.
+    fn present(
+        &self,
+        store: &Store,
+        digest: Option<&str>,
+    ) -> Result<Option<SnapshotId>, OpsError> {
+        if self.request.force || digest.is_none() {
+            return Ok(None);
+        }
+        for id in self.before.snapshots() {
+            if !self.is_image(store, id, digest) {
+                continue;
+            }
+            self.refuse_failed(store, id)?;
+            if *id == self.before.active {
+                return Ok(Some(id.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn refuse_failed(&self, store: &Store, id: &SnapshotId) -> Result<(), OpsError> {
+        if self.request.force || !self.before.failed.contains(id) {
+            return Ok(());
+        }
+        let snapshot = store.metadata(id).ok();
+        Err(OpsError::FailedBefore {
+            id: id.clone(),
+            digest: snapshot.and_then(|it| it.digest),
+            reason: store.failure(id).map(|failure| failure.reason),
+        })
+    }
+
+    /// Writes the snapshot and reads it back.
+    fn write(
+        &self,
+        store: &Store,
+        source: &Source,
+        follows: Option<String>,
+        resolved: &Resolved,
+    ) -> Result<SnapshotId, OpsError> {
+        self.hook(Moment::Before)?;
+        let exact = follow::exactly(source, resolved);
+        let draft = store.draft()?;
+        let written = self.fill(&draft, exact, source, follows, resolved.size())?;
+        let (id, known) = (written.id.clone(), self.before.snapshots());
+        if known.into_iter().any(|it| *it == id) && store.is_whole(&id).is_ok() {
+            // The same bytes under another digest: what is there stays, it may be running.
+            self.refuse_failed(store, &id)?;
+            drop(draft);
+        } else {
+            let id = draft.finish(&written.snapshot, &written.fragment)?;
+            self.read_back(store, &id)?;
+        }
+        self.hook(Moment::After)?;
+        Ok(id)
+    }
+
+    fn fill(
+        &self,
+        draft: &Draft,
+        exact: Source,
+        source: &Source,
+        follows: Option<String>,
+        bytes: Option<u64>,
+    ) -> Result<Written, OpsError> {
+        let scratch = space::scratch(draft.directory(), &self.request.scratch, bytes)?;
+        let mut request = self.request.image.clone();
+        request.source = exact;
+        request.options.temp_dir.clone_from(&scratch);
+        let mut loaded = load(&request, &scratch, self.monitor)?;
+        let boot = loaded.boot_files()?;
+        let version = boot.kernel_version();
+        loaded.fit_kernel(request.compression, version, &scratch, self.monitor)?;
+        // Re-reading finds the contents where fit_kernel may have moved them.
+        let boot = loaded.boot_files()?;
+        let files = boot.kernel.size + boot.initrd.size;
+        space::for_snapshot(draft.directory(), loaded.spool.stored(), files)?;
+        let described = Described {
+            source: source.to_string(),
+            follows,
+            machine_arguments: self.machine_arguments()?,
+            action: Action::Upgrade,
+            time: now(),
+        };
+        let written = write_snapshot(&mut loaded, &boot, described, draft.directory(), self.monitor)?;
+        drop(loaded);
+        chroot::after_chroot(written, draft, &request, self.hooks, self.monitor)
+    }
+
+    fn machine_arguments(&self) -> Result<KernelArguments, OpsError> {
+        let own = self.machine.own_store();
+        let text = own
+            .metadata(&self.machine.boot.snapshot)
+            .map(|it| it.machine_arguments)
+            .unwrap_or_default();
+        Ok(KernelArguments::new(&text)?)
+    }
+
+    fn hook(&self, moment: Moment) -> Result<(), OpsError> {
+        self.hooks.run("upgrade", moment, None, self.monitor)
+    }
+
+    fn read_back(&self, store: &Store, id: &SnapshotId) -> Result<Snapshot, OpsError> {
+        let task = Task::items(self.monitor, "read the snapshot back", None);
+        let snapshot = verify_snapshot(store, id).map_err(|source| OpsError::Damaged {
+            id: id.clone(),
+            source,
+        })?;
+        task.finish();
+        Ok(snapshot)
+    }
+
+    fn apply_staged(&self, store: &Store) -> Result<UpgradeResult, OpsError> {
+        let id = store.staged().ok_or(OpsError::NothingStaged)?;
+        let snapshot = self.read_back(store, &id)?;
+        self.refuse_failed(store, &id)?;
+        let removed = self.commit(store, &id)?;
+        Ok(UpgradeResult {
+            outcome: Outcome::Committed,
+            target: self.request.target,
+            source: snapshot.source,
+            digest: snapshot.digest,
+            snapshot: Some(id),
+            removed,
+        })
+    }
+
+    /// Makes the snapshot what boots next. What comes after that can fail without undoing it, and is
+    /// told as warnings. Returns what was removed.
+    fn commit(&self, store: &Store, id: &SnapshotId) -> Result<Vec<String>, OpsError> {
+        self.monitor.checkpoint()?;
+        let state = self.next_state(id)?;
+        step(self.monitor, "commit", || Ok(store.commit(&state)?))?;
+        let tidied = store
+            .stage(None)
+            .and_then(|()| store.collect(&state, &[]))
+            .and_then(|removed| {
+                let known: Vec<SnapshotId> = state.snapshots().cloned().collect();
+                store.forget_failures(&known).map(|()| removed)
+            });
+        let removed = tidied.unwrap_or_else(|error| {
+            let error = crate::error::chain(&error);
+            warn(self.monitor, format!("the upgrade is committed; not tidied up: {error}"));
+            Vec::new()
+        });
+        if let Err(error) = self.hook(Moment::Post) {
+            let error = crate::error::chain(&error);
+            warn(self.monitor, format!("the upgrade is committed; {error}"));
+        }
+        Ok(removed)
+    }
+
+    fn next_state(&self, id: &SnapshotId) -> Result<BootState, OpsError> {
+        if self.request.target == Target::Recovery {
+            let mut state = BootState::first(id.clone());
+            state.generation = self.before.generation + 1;
+            return Ok(state);
+        }
+        let tries = Tries {
+            trial: self.config.tries.value,
+            good: self.config.good_tries.value,
+        };
+        let state = self.before.deploy(id, tries)?;
+        Ok(state.pruned(self.config.keep.value, self.running()))
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
