@@ -47,10 +47,12 @@ pub(crate) struct Registry {
 impl Document {
     /// Reads a file; one that is not there is empty.
     pub(crate) fn read(root: &Root, path: &Path) -> Result<Self, ConfigError> {
-        let bytes = root.read(path, MAX_FILE).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let bytes = root
+            .read(path, MAX_FILE)
+            .map_err(|source| ConfigError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
         let wrong = |message: String| ConfigError::Document {
             path: path.to_owned(),
             message,
@@ -93,7 +95,10 @@ pub(crate) fn files(root: &Root) -> Result<Vec<PathBuf>, ConfigError> {
         .flatten()
         .take(MAX_FILES)
         .map(|entry| PathBuf::from(entry.file_name()))
-        .filter(|name| name.extension().is_some_and(|it| it == "yaml" || it == "yml"))
+        .filter(|name| {
+            name.extension()
+                .is_some_and(|it| it == "yaml" || it == "yml")
+        })
         .collect();
     names.sort();
     files.extend(names.into_iter().map(|name| directory.join(name)));

@@ -104,14 +104,20 @@ impl Config {
         self.strict.set(strict, origin);
         self.upgrade_source.set(upgrade.source.map(Some), origin);
         let version = upgrade.version.map(|text| version_rule(&text, origin));
-        self.upgrade_version.set(version.transpose()?.map(Some), origin);
-        let keep = upgrade.keep.map(|keep| in_range("upgrade.keep", keep, &KEEP_RANGE, origin));
+        self.upgrade_version
+            .set(version.transpose()?.map(Some), origin);
+        let keep = upgrade
+            .keep
+            .map(|keep| in_range("upgrade.keep", keep, &KEEP_RANGE, origin));
         self.keep.set(keep.transpose()?, origin);
         let tries = |key, tries: Option<u8>| {
-            tries.map(|tries| in_range(key, tries, &TRIES_RANGE, origin)).transpose()
+            tries
+                .map(|tries| in_range(key, tries, &TRIES_RANGE, origin))
+                .transpose()
         };
         self.tries.set(tries("boot.tries", boot.tries)?, origin);
-        self.good_tries.set(tries("boot.goodTries", boot.good_tries)?, origin);
+        self.good_tries
+            .set(tries("boot.goodTries", boot.good_tries)?, origin);
         self.insecure.set(registry.insecure, origin);
         self.mirrors.set(registry.mirrors, origin);
         self.ca_certificates.set(registry.ca_certificates, origin);

@@ -24,7 +24,10 @@ fn what_is_said_later_wins_key_by_key_and_tells_where() {
             "etc/cos/config.yaml",
             "upgrade: {source: a/b:1, keep: 3}\nboot: {tries: 2}\n",
         ),
-        ("etc/cos/config.d/20-b.yaml", "upgrade: {source: \"c/d:2\"}\n"),
+        (
+            "etc/cos/config.d/20-b.yaml",
+            "upgrade: {source: \"c/d:2\"}\n",
+        ),
         ("etc/cos/config.d/10-a.yaml", "# nothing\n"),
         ("etc/cos/config.d/notes.txt", "not: read\n"),
     ]);
@@ -50,7 +53,10 @@ fn mistakes_name_file_and_place() {
         Config::load(&root, &[]).unwrap_err().to_string()
     };
     let unknown = message("upgrade:\n  sorce: x\n");
-    assert!(unknown.contains("/etc/cos/config.yaml") && unknown.contains("sorce"), "{unknown}");
+    assert!(
+        unknown.contains("/etc/cos/config.yaml") && unknown.contains("sorce"),
+        "{unknown}"
+    );
     assert!(unknown.contains("line 2"), "{unknown}");
     assert_eq!(
         message("upgrade: {keep: 1}\n"),
@@ -60,4 +66,51 @@ fn mistakes_name_file_and_place() {
         message("upgrade: {version: newest}\n"),
         "/etc/cos/config.yaml: upgrade.version: \"newest\" is no rule for versions"
     );
+}
+
+#[test]
+fn the_book_shows_every_key_with_its_default() {
+    let page = include_str!("../../../docs/src/reference/configuration.md");
+    let (_, rest) = page.split_once("```yaml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let (_temp, root) = root(&[("etc/cos/config.yaml", text)]);
+    let config = Config::load(&root, &[]).unwrap();
+    let values = |config: &Config| {
+        let Config {
+            strict,
+            upgrade_source,
+            upgrade_version,
+            keep,
+            tries,
+            good_tries,
+            insecure,
+            mirrors,
+            ca_certificates,
+            auth_file,
+        } = config.clone();
+        (
+            (
+                strict.value,
+                upgrade_source.value,
+                upgrade_version.value,
+                keep.value,
+            ),
+            (tries.value, good_tries.value, insecure.value, mirrors.value),
+            (ca_certificates.value, auth_file.value),
+        )
+    };
+    assert_eq!(values(&config), values(&Config::default()));
+    let said = [
+        config.strict.origin,
+        config.keep.origin,
+        config.tries.origin,
+        config.good_tries.origin,
+        config.insecure.origin,
+        config.mirrors.origin,
+        config.ca_certificates.origin,
+    ];
+    assert!(said.iter().all(|origin| *origin != Origin::Default));
+    for key in ["source:", "version:", "authFile:"] {
+        assert!(text.contains(key), "{key}");
+    }
 }

@@ -32,6 +32,8 @@ pub enum ImageError {
     PathAsReference { text: String },
     #[error("{mirror} is not a mirror for {registry}")]
     BadMirror { registry: String, mirror: String },
+    #[error("cannot keep what is fetched in {}", .path.display())]
+    KeepBlob { path: PathBuf, source: io::Error },
 
     // Documents.
     #[error("{what} is not valid")]

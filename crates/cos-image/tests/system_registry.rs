@@ -11,13 +11,13 @@ mod support;
 use base64::Engine as _;
 use cos_events::Silent;
 use cos_image::{Image, ImageError, Options, Source, load, resolve};
+use cos_testkit::faulty_registry::{Faults, Server};
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use support::layout::{self, Pack};
-use support::server::{Faults, Server};
 use support::{MemoryStore, has, listing, options, shell};
 
 fn pull(reference: &str, options: &Options) -> Result<(Image, MemoryStore), ImageError> {

@@ -278,7 +278,7 @@ impl<'a> Writable<'a> {
         let store = self.store_directory(store)?;
         make_like(&store, lower.as_deref())?;
         if let (true, Some(lower)) = (seeded, &lower) {
-            seed::missing(lower, &store).map_err(|source| InitError::Prepare {
+            seed::bring_up_to_date(lower, &store).map_err(|source| InitError::Prepare {
                 path: store.clone(),
                 source,
             })?;

@@ -298,9 +298,9 @@ impl OpsError {
             Self::Plan(PlanError::Disk(error)) | Self::Medium { source: error, .. } => error.hint(),
             Self::Machine(error) => error.hint(),
             Self::WrongMode { mode, .. } => Some(mode_hint(*mode).to_owned()),
-            Self::NoSource => Some(
-                "name one, or set upgrade.source in /etc/cos/config.yaml".to_owned(),
-            ),
+            Self::NoSource => {
+                Some("name one, or set upgrade.source in /etc/cos/config.yaml".to_owned())
+            }
             Self::FailedBefore { .. } => {
                 Some("--force gives it another trial; `cos status` tells more".to_owned())
             }

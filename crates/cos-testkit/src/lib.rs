@@ -10,6 +10,7 @@
 )]
 
 pub mod dist;
+pub mod faulty_registry;
 pub mod images;
 mod lock;
 pub mod machine;

@@ -34,9 +34,9 @@ impl Registry {
     pub fn start(directory: &Path) -> anyhow::Result<Registry> {
         fs::create_dir_all(directory)?;
         make_certificate(directory)?;
-        let passwords = process::text(Command::new(tools::need_tool("htpasswd")?).args([
-            "-Bbn", USER, PASSWORD,
-        ]))?;
+        let passwords = process::text(
+            Command::new(tools::need_tool("htpasswd")?).args(["-Bbn", USER, PASSWORD]),
+        )?;
         fs::write(directory.join("htpasswd"), passwords)?;
         let port = free_port()?;
         let at = directory.display();
@@ -121,9 +121,13 @@ impl Registry {
 fn make_certificate(directory: &Path) -> anyhow::Result<()> {
     process::logged(
         Command::new(tools::need_tool("openssl")?)
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            ])
             .args(["-subj", "/CN=localhost", "-addext"])
-            .arg(format!("subjectAltName=DNS:localhost,IP:127.0.0.1,IP:{GUEST_HOST}"))
+            .arg(format!(
+                "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:{GUEST_HOST}"
+            ))
             .arg("-keyout")
             .arg(directory.join("key.pem"))
             .arg("-out")

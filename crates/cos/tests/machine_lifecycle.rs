@@ -49,7 +49,9 @@ fn an_upgrade_from_a_registry_and_back() {
         .unwrap();
     machine.login(BOOT).unwrap();
     let machine_id = machine.check("cat /etc/machine-id").unwrap();
-    machine.check("echo kept > /usr/local/data; echo mine > /home/file").unwrap();
+    machine
+        .check("echo kept > /usr/local/data; echo mine > /home/file")
+        .unwrap();
     let first = status(&mut machine);
     assert_eq!(first["running"]["mode"], "active");
 
@@ -65,7 +67,10 @@ fn an_upgrade_from_a_registry_and_back() {
     machine.login(BOOT).unwrap();
     assert_eq!(machine.check("cat /etc/fleet-version").unwrap(), "2");
     assert_eq!(machine.check("cat /etc/machine-id").unwrap(), machine_id);
-    assert_eq!(machine.check("cat /usr/local/data /home/file").unwrap(), "kept\nmine");
+    assert_eq!(
+        machine.check("cat /usr/local/data /home/file").unwrap(),
+        "kept\nmine"
+    );
     let again = machine.run_for("cos upgrade", UPGRADE).unwrap();
     assert_eq!(again.code, 0, "{}", again.output);
     assert!(again.output.contains("already"), "{}", again.output);

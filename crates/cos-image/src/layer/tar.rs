@@ -148,10 +148,12 @@ impl<'l, R: Input> TarReader<'l, R> {
 
     fn next_member(&mut self) -> Result<Option<Member>, EntryError> {
         self.skip(self.content_left)?;
-        self.skip(self.padding_left)?;
-        (self.content_left, self.padding_left) = (0, 0);
-        let mut pending = Pending::default();
+        self.content_left = 0;
         self.at = None;
+        if !self.skip_padding()? {
+            return Ok(None);
+        }
+        let mut pending = Pending::default();
         let mut block = [0; BLOCK];
         loop {
             if !self.header_block(&mut block)? {
@@ -216,6 +218,22 @@ impl<'l, R: Input> TarReader<'l, R> {
             filled += step;
         }
         self.position += BLOCK as u64;
+        Ok(true)
+    }
+
+    /// Skips what fills the last block of a member's content. `false` where the stream ends in it: some
+    /// writers (`umoci insert`) end right behind the last member, and nobody minds.
+    fn skip_padding(&mut self) -> Result<bool, EntryError> {
+        while self.padding_left > 0 {
+            let available = self.input.fill_buf().map_err(EntryError::read)?.len() as u64;
+            if available == 0 {
+                return Ok(false);
+            }
+            let step = available.min(self.padding_left);
+            self.input.consume(step as usize);
+            self.position += step;
+            self.padding_left -= step;
+        }
         Ok(true)
     }
 

@@ -398,9 +398,16 @@ fn truncation_is_noticed() {
     let whole = [member("a", b'0', &[1; 700]), member("b", b'0', b"x")].concat();
     let limits = Limits::default();
     for cut in 1..whole.len() {
-        let clean = cut == 512 + 1024;
+        let second = 512 + 1024;
+        // Padding may be missing at the very end, content may not.
+        let clean = (512 + 700..=second).contains(&cut) || cut > second + 512;
         match read_with(&whole[..cut], &limits) {
-            Ok((entries, _)) => assert!(clean && entries.len() == 1, "{cut}"),
+            Ok((entries, _)) => {
+                assert!(
+                    clean && entries.len() == 1 + usize::from(cut > second),
+                    "{cut}"
+                );
+            }
             Err(ImageError::Entry {
                 source: EntryError::Truncated,
                 ..

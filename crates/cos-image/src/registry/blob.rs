@@ -26,11 +26,12 @@ pub(crate) struct BlobReader<'r> {
 }
 
 impl<'r> BlobReader<'r> {
+    /// Opens the blob at a place, behind its first `offset` bytes.
     pub(crate) fn open(
         client: &'r Client,
-        endpoint: Endpoint,
-        url: String,
+        (endpoint, url): (Endpoint, String),
         size: u64,
+        offset: u64,
         monitor: &'r dyn Monitor,
     ) -> Result<Self, ImageError> {
         let mut reader = Self {
@@ -39,12 +40,14 @@ impl<'r> BlobReader<'r> {
             endpoint,
             url,
             size,
-            offset: 0,
+            offset,
             body: None,
             failures: 0,
-            failed_at: 0,
+            failed_at: offset,
         };
-        reader.connect()?;
+        if offset < size || size == 0 {
+            reader.connect()?;
+        }
         Ok(reader)
     }
 

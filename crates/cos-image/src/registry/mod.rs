@@ -2,6 +2,7 @@
 
 mod auth;
 mod blob;
+mod cache;
 mod client;
 mod credentials;
 mod mirror;
@@ -48,6 +49,9 @@ pub struct RegistryConfig {
     pub backoff: Duration,
     /// Longest pause, whatever the registry asks for.
     pub max_backoff: Duration,
+    /// Where blobs are kept while and after they are fetched, so that a later run need not fetch them
+    /// again. It is the caller's to remove.
+    pub kept_blobs: Option<PathBuf>,
 }
 
 impl Default for RegistryConfig {
@@ -65,6 +69,7 @@ impl Default for RegistryConfig {
             retries: 5,
             backoff: Duration::from_millis(500),
             max_backoff: Duration::from_mins(1),
+            kept_blobs: None,
         }
     }
 }
@@ -92,6 +97,7 @@ pub(crate) struct RemoteRepository {
     reference: Reference,
     endpoints: Vec<Endpoint>,
     manifest_limit: u64,
+    kept_blobs: Option<PathBuf>,
 }
 
 /// Asks the registry what a reference is.
@@ -105,6 +111,7 @@ pub(crate) fn resolve(
         endpoints: mirror::endpoints(reference, &options.registry.mirrors)?,
         reference: reference.clone(),
         manifest_limit: options.limits.manifest_size,
+        kept_blobs: options.registry.kept_blobs.clone(),
     };
     let (bytes, media_type) = repository.any_endpoint(monitor, |endpoint| {
         repository.fetch_manifest(endpoint, &reference.version(), monitor)
@@ -201,11 +208,22 @@ impl Repository for RemoteRepository {
         size: u64,
         monitor: &'r dyn Monitor,
     ) -> Result<Box<dyn Read + Send + 'r>, ImageError> {
-        self.any_endpoint(monitor, |endpoint| {
-            let url = self.client.url(endpoint, &format!("blobs/{digest}"));
-            let reader =
-                blob::BlobReader::open(&self.client, endpoint.clone(), url, size, monitor)?;
-            Ok(Box::new(reader) as Box<dyn Read + Send + 'r>)
-        })
+        let open = |offset: u64| {
+            self.any_endpoint(monitor, |endpoint| {
+                let url = self.client.url(endpoint, &format!("blobs/{digest}"));
+                let place = (endpoint.clone(), url);
+                blob::BlobReader::open(&self.client, place, size, offset, monitor)
+            })
+        };
+        let Some(directory) = &self.kept_blobs else {
+            return Ok(Box::new(open(0)?));
+        };
+        let unusable = |source| ImageError::KeepBlob {
+            path: directory.clone(),
+            source,
+        };
+        let (file, there) = cache::open(directory, digest, size).map_err(unusable)?;
+        let reader = cache::KeptBlob::new(file, there, open(there)?, monitor).map_err(unusable)?;
+        Ok(Box::new(reader))
     }
 }

@@ -3,7 +3,6 @@
 
 pub(crate) mod layout;
 pub(crate) mod listing;
-pub(crate) mod server;
 
 use cos_image::{Options, Platform, PlatformChoice};
 use cos_tree::{Content, ContentId, ContentStore, ContentWriter};

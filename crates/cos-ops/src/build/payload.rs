@@ -4,17 +4,15 @@ use crate::OpsError;
 use crate::identity::Identity;
 use crate::root::boot_files::BootFiles;
 use crate::root::convert::{ImageRequest, Loaded, load};
-use crate::root::snapshot::{Described, write_snapshot};
 pub(crate) use crate::root::snapshot::create;
+use crate::root::snapshot::{Described, write_snapshot};
 use cos_boot::{
     ATTEMPT_ENVIRONMENT, Attempts, BOOT_ENVIRONMENT, BootState, KernelArguments,
     NEXT_BOOT_ENVIRONMENT, vendor_redirect,
 };
 use cos_disk::Source;
 use cos_events::{Monitor, Task};
-use cos_store::{
-    Action, BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE, Snapshot, SnapshotId,
-};
+use cos_store::{Action, BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE, Snapshot, SnapshotId};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 

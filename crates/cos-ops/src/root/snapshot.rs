@@ -131,4 +131,3 @@ fn extract(
     };
     copy().map_err(|source| OpsError::Extract { what, source })
 }
-

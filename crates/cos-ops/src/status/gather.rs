@@ -1,8 +1,6 @@
 //! Finding out.
 
-use super::{
-    Fallback, Running, SnapshotStatus, StageStatus, Standing, Status, Usage, VERSION,
-};
+use super::{Fallback, Running, SnapshotStatus, StageStatus, Standing, Status, Usage, VERSION};
 use crate::OpsError;
 use crate::machine::{Access, Machine, Mode};
 use cos_boot::{Attempts, BootState, Choice, decide};
@@ -40,7 +38,11 @@ pub fn status(machine: &Machine) -> Result<Status, OpsError> {
         Some(Err(error)) => problems.push(crate::error::chain(error)),
     }
     let recovery = recovery(machine, &mut disk, &mut problems);
-    disk.extend(MOUNTS.iter().filter_map(|path| usage(path, Path::new(path))));
+    disk.extend(
+        MOUNTS
+            .iter()
+            .filter_map(|path| usage(path, Path::new(path))),
+    );
     let fallback = system.fallback(machine);
     let running = running(machine, &system);
     let stages = stages(&machine.places.run.join("stages"));
@@ -102,7 +104,10 @@ impl System {
         if machine.boot.mode == Mode::Active {
             return None;
         }
-        let active = self.snapshots.first().filter(|it| it.standing == Standing::Failed)?;
+        let active = self
+            .snapshots
+            .first()
+            .filter(|it| it.standing == Standing::Failed)?;
         let failure = active.failure.clone();
         let journal = failure.as_ref().map(|it| it.journal.clone());
         let reason = failure.map_or_else(
@@ -142,7 +147,10 @@ fn snapshot(
         _ => 0,
     };
     let listed = store.list().unwrap_or_default();
-    let bytes = listed.iter().find(|it| it.id == *id).map_or(0, |it| it.bytes);
+    let bytes = listed
+        .iter()
+        .find(|it| it.id == *id)
+        .map_or(0, |it| it.bytes);
     SnapshotStatus {
         id: id.clone(),
         standing,
@@ -251,7 +259,13 @@ fn stage(path: &Path) -> Option<StageStatus> {
         return None;
     }
     let summary: Summary = serde_json::from_slice(&fs_err::read(path).ok()?).ok()?;
-    let count = |result: &str| summary.steps.iter().filter(|it| it.result == result).count();
+    let count = |result: &str| {
+        summary
+            .steps
+            .iter()
+            .filter(|it| it.result == result)
+            .count()
+    };
     let failures = summary.steps.iter().flat_map(|step| {
         let each = step.failures.iter();
         each.map(move |it| format!("{}: {}: {}", step.step, it.key, it.message))
@@ -268,7 +282,10 @@ fn stage(path: &Path) -> Option<StageStatus> {
 fn judge(status: &mut Status) {
     let problems = &mut status.problems;
     if let Some(fallback) = &status.fallback {
-        problems.push(format!("snapshot {} failed: {}", fallback.from, fallback.reason));
+        problems.push(format!(
+            "snapshot {} failed: {}",
+            fallback.from, fallback.reason
+        ));
     }
     for snapshot in status.snapshots.iter().chain(&status.recovery) {
         if !snapshot.whole {
@@ -280,13 +297,23 @@ fn judge(status: &mut Status) {
     }
     for usage in &status.disk {
         // COS_OEM and the others that are as large as their content are never as full as that.
-        if usage.size > 0 && usage.free * 100 / usage.size < LEAST_FREE && usage.name == "/usr/local"
+        if usage.size > 0
+            && usage.free * 100 / usage.size < LEAST_FREE
+            && usage.name == "/usr/local"
         {
             problems.push(format!("{} is full", usage.name));
         }
     }
-    for stage in status.stages.iter().filter(|it| it.failed > 0 || !it.failures.is_empty()) {
-        problems.push(format!("stage {}: {}", stage.stage, stage.failures.join("; ")));
+    for stage in status
+        .stages
+        .iter()
+        .filter(|it| it.failed > 0 || !it.failures.is_empty())
+    {
+        problems.push(format!(
+            "stage {}: {}",
+            stage.stage,
+            stage.failures.join("; ")
+        ));
     }
     problems.extend(status.running.warnings.iter().cloned());
     status.well = problems.is_empty();

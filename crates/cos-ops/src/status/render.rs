@@ -83,7 +83,12 @@ fn write_snapshot(
         }
     }
     let source = snapshot.source.as_deref().unwrap_or("of unknown origin");
-    writeln!(f, "{role:<10} {} {source} ({})", snapshot.id, marks.join(", "))?;
+    writeln!(
+        f,
+        "{role:<10} {} {source} ({})",
+        snapshot.id,
+        marks.join(", ")
+    )?;
     if let Some(digest) = &snapshot.digest {
         writeln!(f, "           {digest}")?;
     }

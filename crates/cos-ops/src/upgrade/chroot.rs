@@ -8,12 +8,20 @@ use cos_events::Monitor;
 use cos_image::Source;
 use cos_store::{Draft, ROOT_IMAGE};
 use cos_sys::loop_device::{LoopDevice, LoopOptions};
-use cos_sys::mount::{MountError, Mount, mount, unmount};
+use cos_sys::mount::{Mount, MountError, mount, unmount};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// What programs in the new root need of the running system, and what hooks are for.
-const LENT: [&str; 7] = ["/dev", "/proc", "/sys", "/run", "/tmp", "/oem", "/usr/local"];
+const LENT: [&str; 7] = [
+    "/dev",
+    "/proc",
+    "/sys",
+    "/run",
+    "/tmp",
+    "/oem",
+    "/usr/local",
+];
 /// The new root image while the old one is still read.
 const CHANGED: &str = "root.img.changed";
 
@@ -76,7 +84,7 @@ impl NewRoot {
         let mut root = Self {
             directory,
             mounted: Vec::new(),
-            image: image,
+            image,
         };
         for name in ["lower", "upper", "work", "merged"] {
             let path = root.directory.join(name);

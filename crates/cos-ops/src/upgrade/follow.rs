@@ -41,7 +41,10 @@ pub(super) fn find(
         (parse(text)?, wanted.version.clone())
     } else if let Some(text) = &config.upgrade_source.value {
         let rule = wanted.version.clone();
-        (parse(text)?, rule.or_else(|| config.upgrade_version.value.clone()))
+        (
+            parse(text)?,
+            rule.or_else(|| config.upgrade_version.value.clone()),
+        )
     } else {
         let source = running.map(|it| parse(&it.source)).transpose()?;
         let registry = source.filter(|source| matches!(source, Source::Registry(_)));
@@ -85,7 +88,8 @@ fn newest(
     monitor: &dyn Monitor,
 ) -> Result<String, OpsError> {
     let tags = cos_image::list_tags(reference, options, monitor);
-    let tags = tags.map_err(|error| OpsError::image(&Source::Registry(reference.clone()), error))?;
+    let tags =
+        tags.map_err(|error| OpsError::image(&Source::Registry(reference.clone()), error))?;
     pick(&tags, rule).ok_or_else(|| OpsError::NoVersion {
         repository: format!("{}/{}", reference.registry, reference.repository),
         rule: rule.to_string(),

@@ -5,6 +5,7 @@
 //! commit the old system is untouched; after it, nothing here can undo it.
 
 mod chroot;
+mod download;
 mod follow;
 mod hooks;
 mod space;
@@ -233,16 +234,15 @@ impl Upgrade<'_> {
     }
 
     fn is_image(&self, store: &Store, id: &SnapshotId, digest: Option<&str>) -> bool {
-        digest.is_some() && store.metadata(id).is_ok_and(|it| it.digest.as_deref() == digest)
+        digest.is_some()
+            && store
+                .metadata(id)
+                .is_ok_and(|it| it.digest.as_deref() == digest)
     }
 
     /// The active snapshot, if it is of this digest. One that failed is an error: whoever asks again
     /// and again must not be sent around in circles.
-    fn present(
-        &self,
-        store: &Store,
-        digest: Option<&str>,
-    ) -> Result<Option<SnapshotId>, OpsError> {
+    fn present(&self, store: &Store, digest: Option<&str>) -> Result<Option<SnapshotId>, OpsError> {
         if self.request.force || digest.is_none() {
             return Ok(None);
         }
@@ -307,7 +307,13 @@ impl Upgrade<'_> {
         let mut request = self.request.image.clone();
         request.source = exact;
         request.options.temp_dir.clone_from(&scratch);
-        let mut loaded = load(&request, &scratch, self.monitor)?;
+        let kept = space::kept_blobs(draft.directory(), &scratch, bytes);
+        request.options.registry.kept_blobs.clone_from(&kept);
+        let loaded = load(&request, &scratch, self.monitor);
+        if let Some(kept) = kept.filter(|_| !loaded.as_ref().is_err_and(download::is_resumable)) {
+            download::forget(&kept, self.monitor);
+        }
+        let mut loaded = loaded?;
         let boot = loaded.boot_files()?;
         let version = boot.kernel_version();
         loaded.fit_kernel(request.compression, version, &scratch, self.monitor)?;
@@ -322,7 +328,13 @@ impl Upgrade<'_> {
             action: Action::Upgrade,
             time: now(),
         };
-        let written = write_snapshot(&mut loaded, &boot, described, draft.directory(), self.monitor)?;
+        let written = write_snapshot(
+            &mut loaded,
+            &boot,
+            described,
+            draft.directory(),
+            self.monitor,
+        )?;
         drop(loaded);
         chroot::after_chroot(written, draft, &request, self.hooks, self.monitor)
     }
@@ -380,7 +392,10 @@ impl Upgrade<'_> {
             });
         let removed = tidied.unwrap_or_else(|error| {
             let error = crate::error::chain(&error);
-            warn(self.monitor, format!("the upgrade is committed; not tidied up: {error}"));
+            warn(
+                self.monitor,
+                format!("the upgrade is committed; not tidied up: {error}"),
+            );
             Vec::new()
         });
         if let Err(error) = self.hook(Moment::Post) {
@@ -408,5 +423,7 @@ impl Upgrade<'_> {
 /// Seconds since 1970.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }

@@ -59,6 +59,14 @@ pub(super) fn scratch(
     Ok(best.0)
 }
 
+/// Where what is fetched is kept for another try: beside the temporary data, where that is not the draft
+/// itself, which goes with a try that fails, and where there is room for it too.
+pub(super) fn kept_blobs(draft: &Path, scratch: &Path, bytes: Option<u64>) -> Option<PathBuf> {
+    let room = free(scratch).ok()?;
+    let fits = bytes.is_some_and(|bytes| room >= 3 * bytes);
+    (scratch != draft && fits).then(|| scratch.join(".cos-download"))
+}
+
 /// Whether the snapshot's files fit, once their sizes are known: `stored` bytes of contents and `files`
 /// bytes of kernel and initrd.
 pub(super) fn for_snapshot(draft: &Path, stored: u64, files: u64) -> Result<(), OpsError> {

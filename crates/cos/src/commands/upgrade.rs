@@ -124,8 +124,12 @@ fn image(
     image.tool_path.clone_from(&environment.path);
     request::registry(&mut image, &options.registry, environment)?;
     let registry = &mut image.registry;
-    registry.insecure.extend(config.insecure.value.iter().cloned());
-    registry.ca_files.extend(config.ca_certificates.value.iter().cloned());
+    registry
+        .insecure
+        .extend(config.insecure.value.iter().cloned());
+    registry
+        .ca_files
+        .extend(config.ca_certificates.value.iter().cloned());
     for (host, mirrors) in &config.mirrors.value {
         let known = registry.mirrors.entry(host.clone()).or_default();
         known.extend(mirrors.iter().cloned());
@@ -148,7 +152,11 @@ fn describe(result: &UpgradeResult) -> String {
         Some(digest) => format!("{} ({digest})", result.source),
         None => result.source.clone(),
     };
-    let id = result.snapshot.as_ref().map(ToString::to_string).unwrap_or_default();
+    let id = result
+        .snapshot
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let system = match result.target {
         Target::System => "",
         Target::Recovery => "recovery ",

@@ -1,6 +1,9 @@
 //! A registry that misbehaves on purpose: plain HTTP/1.1 over a socket, one request a connection.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
 
-use cos_image::Digest;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,40 +11,49 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// What the server does wrong.
-#[derive(Clone, Default)]
-pub(crate) struct Faults {
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
     /// Answers a request for a token with this, and the registry wants it.
-    pub(crate) token: Option<&'static str>,
+    pub token: Option<&'static str>,
     /// Connections for blobs end after this many bytes of body, this many times.
-    pub(crate) drop_after: Option<(usize, u32)>,
+    pub drop_after: Option<(usize, u32)>,
     /// First this many requests get 503.
-    pub(crate) unavailable: u32,
+    pub unavailable: u32,
     /// Sends the whole blob whatever range is asked for.
-    pub(crate) ignore_range: bool,
+    pub ignore_range: bool,
     /// Answers a range with one that starts elsewhere.
-    pub(crate) wrong_range: bool,
+    pub wrong_range: bool,
     /// Blobs have a byte changed.
-    pub(crate) corrupt: bool,
+    pub corrupt: bool,
     /// Blobs are redirected to this authority, which is another origin.
-    pub(crate) redirect: Option<String>,
+    pub redirect: Option<String>,
     /// Every request is answered with this status.
-    pub(crate) status: Option<u16>,
+    pub status: Option<u16>,
 }
 
 /// One request as it came in.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
-    pub(crate) method: String,
-    pub(crate) target: String,
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: String,
+pub struct Request {
+    /// Its method.
+    pub method: String,
+    /// Its path and query.
+    pub target: String,
+    /// Its headers, by lower-case name.
+    pub headers: BTreeMap<String, String>,
+    /// Its body.
+    pub body: String,
 }
 
-pub(crate) struct Server {
-    pub(crate) authority: String,
-    pub(crate) requests: Arc<Mutex<Vec<Request>>>,
+/// The running server; it serves until the test's process ends.
+#[derive(Debug)]
+pub struct Server {
+    /// `HOST:PORT`.
+    pub authority: String,
+    requests: Arc<Mutex<Vec<Request>>>,
+    state: Arc<State>,
 }
 
+#[derive(Debug)]
 struct State {
     faults: Mutex<Faults>,
     authority: String,
@@ -51,7 +63,7 @@ struct State {
 
 impl Server {
     /// Serves a layout as repository `me/os`, tag `v1`.
-    pub(crate) fn start(layout: &Path, faults: Faults) -> Self {
+    pub fn start(layout: &Path, faults: Faults) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let authority = listener.local_addr().unwrap().to_string();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -61,9 +73,10 @@ impl Server {
             layout: layout.into(),
             requests: requests.clone(),
         });
+        let served = state.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let state = state.clone();
+                let state = served.clone();
                 std::thread::spawn(move || {
                     // A client that hangs up is part of the tests.
                     drop(state.serve(stream.unwrap()));
@@ -73,10 +86,17 @@ impl Server {
         Self {
             authority,
             requests,
+            state,
         }
     }
 
-    pub(crate) fn requests(&self) -> Vec<Request> {
+    /// From now on misbehaves in another way.
+    pub fn misbehave(&self, faults: Faults) {
+        *self.state.faults.lock().unwrap() = faults;
+    }
+
+    /// What was asked so far.
+    pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 }
@@ -162,8 +182,8 @@ impl State {
     }
 
     fn blob(&self, digest: &str) -> Option<Vec<u8>> {
-        let digest: Digest = digest.parse().ok()?;
-        fs_err::read(self.layout.join("blobs/sha256").join(digest.hex())).ok()
+        let hex = digest.strip_prefix("sha256:")?;
+        fs_err::read(self.layout.join("blobs/sha256").join(hex)).ok()
     }
 
     fn manifest(&self, request: &Request) -> (String, Vec<u8>) {
