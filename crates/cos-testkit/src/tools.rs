@@ -37,6 +37,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("modprobe", "kmod"),
     ("qemu-img", "qemu-utils"),
+    ("qemu-storage-daemon", "qemu-system-common"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("setfattr", "attr"),
     ("sfdisk", "fdisk"),

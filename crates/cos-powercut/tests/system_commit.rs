@@ -1,0 +1,258 @@
+//! Cuts the power at every write of a deployment, and looks at what boots.
+
+mod common;
+
+use anyhow::{Context, Result};
+use common::{MIB, add, first_state, id, make_disk};
+use cos_boot::{Attempts, BOOT_ENVIRONMENT, BootState, COS_DIRECTORY, Tries};
+use cos_powercut::{
+    Cut, Known, Operation, Part, Recorder, Recording, Report, Sampling, States, View, grub_reads,
+    look, replay, replay::By, unavailable,
+};
+use cos_store::Store;
+use cos_sys::checkpoint::checkpoint;
+use fs_err::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// States drawn besides the enumerated ones, in each scenario.
+const SAMPLES: usize = 4000;
+/// Of so many states one is read by grub-fstest too.
+const GRUB_SAMPLE: usize = 97;
+/// Of so many states one is brought up by Linux, which then carries out another upgrade.
+const REPLAY_SAMPLE: usize = 53;
+const SEED: u64 = 0x000c_0505;
+const STATE_BYTES: u64 = 160 * MIB;
+
+/// A recorded sequence of operations on one store.
+struct Scenario {
+    recorder: Recorder,
+    store: Store,
+    known: Known,
+    operations: Vec<Operation>,
+    now: Vec<View>,
+    part: Part,
+    /// Whether the kernel writes back what is dirty whenever an operation has returned.
+    busy: bool,
+}
+
+/// A recording with what is known about it.
+struct Recorded {
+    recording: Recording,
+    report: Report,
+    known: Known,
+    part: Part,
+}
+
+impl Scenario {
+    fn start(busy: bool, checkpoint: cos_store::Checkpoint) -> Result<Self> {
+        let temp = cos_testkit::temp_dir()?;
+        let image = temp.path().join("disk.img");
+        let part = make_disk(&image, STATE_BYTES);
+        let recorder = Recorder::start(&image, part)?;
+        let store = Store::with_checkpoint(recorder.mount_point(), checkpoint);
+        let mut known = Known::default();
+        known.remember(&store, &id('a'))?;
+        let mut scenario = Self {
+            now: vec![View::of(&first_state(), &Attempts::default())],
+            operations: Vec::new(),
+            recorder,
+            store,
+            known,
+            part,
+            busy,
+        };
+        scenario.run("mount", |_| Ok(()), None)?;
+        Ok(scenario)
+    }
+
+    /// Runs an operation; once it has returned, `after` must boot, or what boots now if there is none.
+    fn run(
+        &mut self,
+        name: &'static str,
+        operation: impl FnOnce(&Store) -> Result<()>,
+        after: Option<Vec<View>>,
+    ) -> Result<()> {
+        operation(&self.store).context(name)?;
+        self.recorder.mark(name)?;
+        let after = after.unwrap_or_else(|| self.now.clone());
+        let before = std::mem::replace(&mut self.now, after.clone());
+        self.operations.push(Operation {
+            name,
+            before,
+            after,
+        });
+        if self.busy {
+            self.recorder.write_back()?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &'static str, digit: char) -> Result<()> {
+        self.run(name, |store| add(store, &id(digit)), None)?;
+        self.known.remember(&self.store, &id(digit))
+    }
+
+    fn commit(&mut self, name: &'static str, state: &BootState) -> Result<()> {
+        let after = vec![View::of(state, &Attempts::default())];
+        self.run(name, |store| Ok(store.commit(state)?), Some(after))
+    }
+
+    fn collect(&mut self, name: &'static str, state: &BootState) -> Result<()> {
+        let after = vec![View::of(state, &Attempts::default())];
+        let collect = |store: &Store| {
+            store.collect(state, &[])?;
+            Ok(())
+        };
+        self.run(name, collect, Some(after))
+    }
+
+    fn stop(self) -> Result<Recorded> {
+        let recording = self.recorder.stop()?;
+        Ok(Recorded {
+            report: Report::new(&recording, self.operations)?,
+            recording,
+            known: self.known,
+            part: self.part,
+        })
+    }
+}
+
+/// Everything that happens to a store: an upgrade that becomes good, a second one that pushes the
+/// first snapshot out, and the notes of a boot.
+fn lifecycle(scenario: &mut Scenario) -> Result<BootState> {
+    scenario.add("write the second snapshot", 'b')?;
+    let state = first_state().deploy(&id('b'), Tries::default())?;
+    scenario.commit("commit it", &state)?;
+    let state = state.prove(&id('b'))?;
+    scenario.commit("mark it good", &state)?;
+    scenario.add("write the third snapshot", 'c')?;
+    let state = state.deploy(&id('c'), Tries::default())?;
+    let state = state.pruned(2, Some(&id('b')));
+    scenario.commit("commit it, without the first", &state)?;
+    scenario.collect("remove the first snapshot", &state)?;
+    let attempts = Attempts {
+        generation: state.generation,
+        snapshot: Some(id('c')),
+        count: 1,
+        ..Attempts::default()
+    };
+    scenario.run(
+        "write notes in place",
+        |store| Ok(store.write_attempts(&attempts)?),
+        Some(vec![View::of(&state, &attempts)]),
+    )?;
+    Ok(state)
+}
+
+fn upgrade(store: &Store) -> Result<()> {
+    let state = store.state()?.with_attempts(&Attempts::default());
+    store.repair_attempts(&state)?;
+    store.collect(&state, &[])?;
+    add(store, &id('f'))?;
+    let next = state.deploy(&id('f'), Tries::default())?;
+    store.commit(&next)?;
+    anyhow::ensure!(store.state()? == next, "another state than was committed");
+    store.collect(&next, &[])?;
+    Ok(())
+}
+
+/// How many states were looked at closer, and what was wrong with them then.
+#[derive(Default)]
+struct Closer {
+    by_grub: usize,
+    by_kernel: usize,
+    by_fsck: usize,
+    /// The kernel left them to e2fsck.
+    torn: usize,
+    trouble: Vec<String>,
+}
+
+/// Looks at every state, and closer at a sample.
+fn examine(recorded: &mut Recorded, samples: usize, closer: bool) -> Result<Closer> {
+    let Recorded {
+        recording,
+        report,
+        known,
+        part,
+    } = recorded;
+    let part = *part;
+    let copy = recording.scratch().join("copy.img");
+    let mut states = States::new(&recording.log, &recording.base(), copy)?;
+    let paths = known.paths();
+    let sampling = Sampling {
+        seed: SEED,
+        count: samples,
+    };
+    let mut looks = Closer::default();
+    states.each(report.within(), sampling, |state| {
+        let found = look(state.disk, part, known);
+        let what = format!("{:?} state {}", state.cut, state.number);
+        report.count(state.position, &what, &found);
+        if closer && state.number % GRUB_SAMPLE == 0 {
+            looks.by_grub += 1;
+            for path in &paths {
+                grub_reads(state.disk, part, path).context(what.clone())?;
+            }
+        }
+        if closer && (state.cut == Cut::Flush || state.number % REPLAY_SAMPLE == 0) {
+            let by = if state.number % 2 == 0 { By::Kernel } else { By::Fsck };
+            let allowed = report.allowed(state.position);
+            match replay::check(state.disk, part, by, known, &allowed, upgrade) {
+                Ok(By::Kernel) => looks.by_kernel += 1,
+                Ok(By::Fsck) if by == By::Kernel => looks.torn += 1,
+                Ok(By::Fsck) => looks.by_fsck += 1,
+                Err(error) => looks
+                    .trouble
+                    .push(format!("{what}, entry {}, {by:?}: {error:#}", state.position)),
+            }
+        }
+        Ok(())
+    })?;
+    Ok(looks)
+}
+
+/// Records a reason to skip `name` when there is one.
+fn can_run(name: &str) -> bool {
+    if let Some(reason) = unavailable() {
+        cos_testkit::skip(name, &reason);
+        return false;
+    }
+    cos_testkit::need_tools(&["mke2fs", "debugfs", "e2fsck", "grub-fstest"]);
+    true
+}
+
+fn show(name: &str, report: &Report, looks: &Closer) {
+    println!("{name}\n\n{report}");
+    println!(
+        "{} states; read by grub-fstest too: {}; brought up, used and upgraded by Linux: {} after \
+         the kernel's replay, {} after e2fsck's, {} after e2fsck's as the kernel refused to\n",
+        report.states(),
+        looks.by_grub,
+        looks.by_kernel,
+        looks.by_fsck,
+        looks.torn
+    );
+    for line in report.trouble.iter().chain(&looks.trouble) {
+        println!("{line}");
+    }
+}
+
+#[test]
+fn the_old_or_the_new_boots_wherever_the_power_is_cut() {
+    if !can_run("the_old_or_the_new_boots_wherever_the_power_is_cut") {
+        return;
+    }
+    for (name, busy) in [("An idle disk", false), ("A kernel that writes back", true)] {
+        let mut scenario = Scenario::start(busy, checkpoint).unwrap();
+        lifecycle(&mut scenario).unwrap();
+        let mut recorded = scenario.stop().unwrap();
+        let looks = examine(&mut recorded, SAMPLES, true).unwrap();
+        show(name, &recorded.report, &looks);
+        assert_eq!(recorded.report.bad(), 0);
+        assert_eq!(looks.trouble.len(), 0);
+        let seen = |row: &cos_powercut::Row| row.old > 0 && row.new > 0;
+        assert_eq!(recorded.report.rows.iter().filter(|row| seen(row)).count(), 4);
+    }
+}
