@@ -12,9 +12,8 @@ const ROOT_INODE: u32 = 2;
 const MAGIC: u16 = 0xef53;
 /// What GRUB 2.06 knows or ignores of the incompatible features: filetype, extents, flex_bg, 64bit,
 /// meta_bg, encrypt, large_dir, csum_seed; needs_recovery, mmp.
-const KNOWN_INCOMPAT: u32 = 0x0002 | 0x0040 | 0x0200 | 0x0080 | 0x0010 | 0x10000 | 0x4000 | 0x2000
-    | 0x0004
-    | 0x0100;
+const KNOWN_INCOMPAT: u32 =
+    0x0002 | 0x0040 | 0x0200 | 0x0080 | 0x0010 | 0x10000 | 0x4000 | 0x2000 | 0x0004 | 0x0100;
 const INCOMPAT_64BIT: u32 = 0x80;
 const EXTENTS_FLAG: u32 = 0x8_0000;
 const EXTENT_MAGIC: u16 = 0xf30a;
@@ -79,7 +78,11 @@ impl<'d> Ext4<'d> {
             descriptor_size,
             descriptors_at: (u64::from(u32_at(&superblock, 20)?) + 1) * block,
         };
-        ensure!(ext4.inode_size >= 128, "inodes of {} bytes", ext4.inode_size);
+        ensure!(
+            ext4.inode_size >= 128,
+            "inodes of {} bytes",
+            ext4.inode_size
+        );
         ensure!(ext4.inodes_per_group > 0, "no inodes");
         Ok(ext4)
     }

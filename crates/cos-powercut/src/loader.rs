@@ -1,8 +1,8 @@
 //! What the boot loader finds on a disk, and whether that boots.
 
+use crate::Part;
 use crate::ext4::Ext4;
 use crate::working_copy::WorkingCopy;
-use crate::Part;
 use anyhow::{Context, Result, ensure};
 use cos_boot::{
     ATTEMPT_ENVIRONMENT, Attempts, BOOT_CONFIG, BOOT_ENVIRONMENT, BootState, Choice, Decision,
@@ -11,6 +11,7 @@ use cos_boot::{
 use cos_store::Store;
 use cos_testkit::{find_tool, tools};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::process::{Command, Stdio};
 
 /// What must be whole of a snapshot that is to boot.
@@ -47,6 +48,27 @@ impl View {
     }
 }
 
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named: Vec<&str> = self.state.snapshots().map(SnapshotId::as_str).collect();
+        let choice = match &self.decision.choice {
+            Choice::Snapshot(id) => id.as_str(),
+            Choice::Recovery => "recovery",
+        };
+        let fallback = if self.decision.fallback {
+            ", a fallback"
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "generation {} with {}: {choice} boots{fallback}",
+            self.state.generation,
+            named.join(" ")
+        )
+    }
+}
+
 impl Known {
     /// Remembers a snapshot as it is now.
     pub fn remember(&mut self, store: &Store, id: &SnapshotId) -> Result<()> {
@@ -62,7 +84,11 @@ impl Known {
         let environments = [BOOT_ENVIRONMENT, NEXT_BOOT_ENVIRONMENT, ATTEMPT_ENVIRONMENT];
         let ids = self.0.keys();
         let files = ids.flat_map(|id| FILES.map(|name| format!("{}/{name}", id.directory())));
-        environments.map(str::to_owned).into_iter().chain(files).collect()
+        environments
+            .map(str::to_owned)
+            .into_iter()
+            .chain(files)
+            .collect()
     }
 
     /// Whether every file of a snapshot is what was remembered.
@@ -71,7 +97,10 @@ impl Known {
         id: &SnapshotId,
         read: impl Fn(&str) -> Result<Vec<u8>>,
     ) -> Result<()> {
-        let files = self.0.get(id).with_context(|| format!("snapshot {id} is none of ours"))?;
+        let files = self
+            .0
+            .get(id)
+            .with_context(|| format!("snapshot {id} is none of ours"))?;
         for (name, wanted) in files {
             let found = read(name).with_context(|| format!("snapshot {id}"))?;
             ensure!(found == *wanted, "snapshot {id}: {name} is not whole");
@@ -109,14 +138,20 @@ pub fn look(disk: &WorkingCopy, part: Part, known: &Known) -> Result<View> {
 fn state(ext4: &Ext4<'_>) -> Result<BootState> {
     let mut bytes = ext4.read(BOOT_ENVIRONMENT);
     // GRUB takes whatever follows the signature, so that must never be something in between.
-    if !bytes.as_ref().is_ok_and(|bytes| bytes.starts_with(SIGNATURE)) {
+    if !bytes
+        .as_ref()
+        .is_ok_and(|bytes| bytes.starts_with(SIGNATURE))
+    {
         bytes = ext4.read(NEXT_BOOT_ENVIRONMENT);
     }
     BootState::from_bytes(&bytes?).context("what GRUB takes for the boot state")
 }
 
 /// Holds our reader against GRUB's own for one file: both read the same bytes, or both none.
-#[expect(clippy::disallowed_methods, reason = "grub-fstest's failures are answers too")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "grub-fstest's failures are answers too"
+)]
 pub fn grub_reads(disk: &WorkingCopy, part: Part, path: &str) -> Result<()> {
     let tool = find_tool("grub-fstest").with_context(|| tools::missing("grub-fstest"))?;
     let mut command = Command::new(tool);

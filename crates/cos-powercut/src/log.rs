@@ -80,7 +80,11 @@ impl Log {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         let superblock = header(&file, 0)?;
-        ensure!(superblock[0] == MAGIC, "{}: no log of writes", path.display());
+        ensure!(
+            superblock[0] == MAGIC,
+            "{}: no log of writes",
+            path.display()
+        );
         ensure!(
             superblock[1] == VERSION,
             "{}: version {}",
@@ -94,11 +98,7 @@ impl Log {
             "{}: sectors of {sector} bytes",
             path.display()
         );
-        ensure!(
-            count <= MAX_ENTRIES,
-            "{}: {count} entries",
-            path.display()
-        );
+        ensure!(count <= MAX_ENTRIES, "{}: {count} entries", path.display());
         let mut entries = Vec::new();
         let mut at = sector;
         for number in 0..count {
@@ -150,7 +150,9 @@ fn entry(file: &File, at: u64, sector: u64) -> Result<Entry> {
     let bytes = |sectors: u64| sectors.checked_mul(sector).context("too many sectors");
     let length = bytes(sectors)?;
     let stored = if flags.mark() {
-        mark_bytes.checked_next_multiple_of(sector).context("mark")?
+        mark_bytes
+            .checked_next_multiple_of(sector)
+            .context("mark")?
     } else if flags.discard() {
         0
     } else {
@@ -210,7 +212,15 @@ mod tests {
         let kinds: Vec<_> = log
             .entries()
             .iter()
-            .map(|it| (it.at, it.length, it.flags.flush(), it.flags.fua(), it.writes()))
+            .map(|it| {
+                (
+                    it.at,
+                    it.length,
+                    it.flags.flush(),
+                    it.flags.fua(),
+                    it.writes(),
+                )
+            })
             .collect();
         assert_eq!(
             kinds,

@@ -4,9 +4,9 @@
 //! loop device on a partition of that file is what the kernel's ext4 is mounted from. The loop device
 //! goes through the page cache: with direct I/O on FUSE, mounting fails.
 
+use crate::Part;
 use crate::log::Log;
 use crate::working_copy::WorkingCopy;
-use crate::Part;
 use anyhow::{Context, Result, bail, ensure};
 use cos_sys::loop_device::{LoopDevice, LoopOptions};
 use cos_sys::mount::{Mount, mount, unmount};
@@ -112,7 +112,9 @@ impl Recorder {
         let log = Log::open(&self.directory.path().join("log"), disk_bytes)?;
         let marks = self.marks.into_iter();
         Ok(Recording {
-            marks: marks.map(|mark| (mark.clone(), log.position(mark.bytes))).collect(),
+            marks: marks
+                .map(|mark| (mark.clone(), log.position(mark.bytes)))
+                .collect(),
             log,
             directory: self.directory,
         })
@@ -249,7 +251,14 @@ impl Mounted {
 
     /// Unmounts, so that the disk has everything.
     pub(crate) fn end(mut self) -> Result<()> {
-        unmount(&self.target, false)?;
+        let deadline = Instant::now() + PATIENCE;
+        // A process that another thread is just starting has our files open until it is loaded.
+        while let Err(error) = unmount(&self.target, false) {
+            if Instant::now() > deadline {
+                return Err(error.into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.is_mounted = false;
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! What Linux finds on a disk after a cut, once the journal is replayed, and whether it can go on.
 
+use crate::Part;
 use crate::loader::{Known, View};
 use crate::recorder::Mounted;
 use crate::working_copy::WorkingCopy;
-use crate::Part;
 use anyhow::{Context, Result, bail, ensure};
 use cos_store::Store;
 use cos_sys::loop_device::{LoopDevice, LoopOptions};
@@ -51,9 +51,8 @@ pub fn check(
         other => other?,
     };
     let store = Store::new(&target);
-    let found = examine(&store, known, allowed).and_then(|()| {
-        next_operation(&store).context("the next operation")
-    });
+    let found = examine(&store, known, allowed)
+        .and_then(|()| next_operation(&store).context("the next operation"));
     mounted.end()?;
     found?;
     let status = e2fsck(&image, part, "-fn")?;
@@ -71,7 +70,8 @@ fn mend(image: &Path, part: Part) -> Result<()> {
 /// Whether the superblock has the checksum that it says it has (CRC-32C, fs/ext4/super.c).
 fn checksum_fits(disk: &WorkingCopy, part: Part) -> Result<bool> {
     let mut superblock = [0; 1024];
-    disk.file().read_exact_at(&mut superblock, part.offset + 1024)?;
+    disk.file()
+        .read_exact_at(&mut superblock, part.offset + 1024)?;
     let (bytes, checksum) = superblock.split_at(1020);
     let mut crc = u32::MAX;
     for byte in bytes {
@@ -109,7 +109,10 @@ fn e2fsck(image: &Path, part: Part, how: &str) -> Result<i32> {
     let device = LoopDevice::attach(image, options)?;
     let mut command = Command::new(tool);
     command.arg(how).arg(device.path()).stdin(Stdio::null());
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    let status = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
     drop(device);
     status.code().context("e2fsck was killed")
 }

@@ -24,7 +24,7 @@ pub enum Verdict {
     Old,
     /// What boots after it.
     New,
-    /// What booted before it, although it had returned.
+    /// What booted before an operation that had returned.
     Lost,
     /// Nothing, or something in between.
     Nothing,
@@ -56,11 +56,11 @@ pub struct Row {
 pub struct Report {
     /// An operation each, in the order of time.
     pub rows: Vec<Row>,
-    /// The first states that are lost or boot nothing, in words.
+    /// What was found in states that are lost or boot nothing, each with the first such state.
     pub trouble: Vec<String>,
 }
 
-/// So many bad states are described.
+/// So many kinds of bad states are described.
 const DESCRIBED: usize = 12;
 
 impl Report {
@@ -118,22 +118,18 @@ impl Report {
 
     /// Counts a state.
     pub fn count(&mut self, position: usize, what: &str, found: &Result<View>) -> Verdict {
-        let Some(row) = self.rows.iter_mut().find(|row| row.within.contains(&position)) else {
+        let Some(index) = self
+            .rows
+            .iter()
+            .position(|row| row.within.contains(&position))
+        else {
             return Verdict::Nothing;
         };
-        let operation = &row.operation;
-        let returned = position + 1 == row.within.end;
         let verdict = match found {
-            Ok(view) if operation.before.contains(view) => {
-                if returned && !operation.after.contains(view) {
-                    Verdict::Lost
-                } else {
-                    Verdict::Old
-                }
-            }
-            Ok(view) if operation.after.contains(view) => Verdict::New,
-            Ok(_) | Err(_) => Verdict::Nothing,
+            Ok(view) => self.judge(index, position, view),
+            Err(_) => Verdict::Nothing,
         };
+        let row = &mut self.rows[index];
         let counter = match verdict {
             Verdict::Old => &mut row.old,
             Verdict::New => &mut row.new,
@@ -142,17 +138,36 @@ impl Report {
         };
         *counter += 1;
         if matches!(verdict, Verdict::Lost | Verdict::Nothing) && self.trouble.len() < DESCRIBED {
-            let name = row.operation.name;
             let found = match found {
-                Ok(view) => format!("{view:?}"),
-                Err(error) => format!("{error:#}"),
+                Ok(view) => format!("{verdict:?}: {view}"),
+                Err(error) => format!("{verdict:?}: {error:#}"),
             };
-            self.trouble.push(format!(
-                "{name}, {what}, entry {position} of {:?}: {verdict:?}: {found}",
-                row.within
-            ));
+            if !self.trouble.iter().any(|known| known.ends_with(&found)) {
+                let name = row.operation.name;
+                let line = format!("{name}, {what}, entry {position} of {:?}", row.within);
+                self.trouble.push(format!("{line}: {found}"));
+            }
         }
         verdict
+    }
+
+    fn judge(&self, index: usize, position: usize, view: &View) -> Verdict {
+        let knows = |row: &Row| {
+            let operation = &row.operation;
+            operation.before.contains(view) || operation.after.contains(view)
+        };
+        let row = &self.rows[index];
+        let is_new = row.operation.after.contains(view);
+        let returned = position + 1 == row.within.end;
+        if row.operation.before.contains(view) && (is_new || !returned) {
+            Verdict::Old
+        } else if is_new {
+            Verdict::New
+        } else if self.rows[..=index].iter().any(knows) {
+            Verdict::Lost
+        } else {
+            Verdict::Nothing
+        }
     }
 
     /// States that boot nothing, or not what they must.
@@ -175,7 +190,10 @@ impl Row {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| operation | writes | flushes | states | old | new | lost | nothing |")?;
+        writeln!(
+            f,
+            "| operation | writes | flushes | states | old | new | lost | nothing |"
+        )?;
         writeln!(f, "|---|--:|--:|--:|--:|--:|--:|--:|")?;
         for row in &self.rows {
             writeln!(

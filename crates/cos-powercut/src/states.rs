@@ -63,7 +63,9 @@ impl<'l> States<'l> {
         let entries = log.entries().iter();
         Ok(Self {
             copy: WorkingCopy::new(base, path)?,
-            data: entries.map(|entry| log.data(entry)).collect::<Result<_>>()?,
+            data: entries
+                .map(|entry| log.data(entry))
+                .collect::<Result<_>>()?,
             log,
         })
     }
@@ -272,7 +274,9 @@ mod tests {
         ];
         let seen = states(&log, 2000);
         let drawn = |position| -> BTreeSet<Vec<u8>> {
-            let of = seen.iter().filter(|(at, cut, _)| *at == position && *cut == Cut::Sampled);
+            let of = seen
+                .iter()
+                .filter(|(at, cut, _)| *at == position && *cut == Cut::Sampled);
             of.map(|(_, _, sectors)| sectors.clone()).collect()
         };
         // The first write may be there or not, before the flush and not after it.

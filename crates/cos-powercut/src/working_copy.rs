@@ -65,7 +65,10 @@ impl WorkingCopy {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "cp knows about holes and shared blocks")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cp knows about holes and shared blocks"
+)]
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let cp = find_tool("cp").ok_or_else(|| anyhow::anyhow!(tools::missing("cp")))?;
     let mut command = Command::new(cp);

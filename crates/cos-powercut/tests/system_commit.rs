@@ -4,14 +4,14 @@ mod common;
 
 use anyhow::{Context, Result};
 use common::{MIB, add, first_state, id, make_disk};
-use cos_boot::{Attempts, BOOT_ENVIRONMENT, BootState, COS_DIRECTORY, Tries};
+use cos_boot::{Attempts, BOOT_ENVIRONMENT, BootState, COS_DIRECTORY, SNAPSHOTS_DIRECTORY, Tries};
 use cos_powercut::{
     Cut, Known, Operation, Part, Recorder, Recording, Report, Sampling, States, View, grub_reads,
     look, replay, replay::By, unavailable,
 };
 use cos_store::Store;
 use cos_sys::checkpoint::checkpoint;
-use fs_err::{File, OpenOptions};
+use fs_err::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,6 +108,15 @@ impl Scenario {
         self.run(name, collect, Some(after))
     }
 
+    /// What the kernel does by itself: the journal after some seconds, then everything to its place, in
+    /// whichever order and without a flush in between.
+    fn write_back(&mut self) -> Result<()> {
+        let snapshots = File::open(self.store.root().join(SNAPSHOTS_DIRECTORY))?;
+        snapshots.sync_all()?;
+        self.recorder.write_back()?;
+        self.run("the kernel writes back", |_| Ok(()), None)
+    }
+
     fn stop(self) -> Result<Recorded> {
         let recording = self.recorder.stop()?;
         Ok(Recorded {
@@ -132,6 +141,7 @@ fn lifecycle(scenario: &mut Scenario) -> Result<BootState> {
     let state = state.pruned(2, Some(&id('b')));
     scenario.commit("commit it, without the first", &state)?;
     scenario.collect("remove the first snapshot", &state)?;
+    scenario.write_back()?;
     let attempts = Attempts {
         generation: state.generation,
         snapshot: Some(id('c')),
@@ -197,15 +207,20 @@ fn examine(recorded: &mut Recorded, samples: usize, closer: bool) -> Result<Clos
             }
         }
         if closer && (state.cut == Cut::Flush || state.number % REPLAY_SAMPLE == 0) {
-            let by = if state.number % 2 == 0 { By::Kernel } else { By::Fsck };
+            let by = if state.number % 2 == 0 {
+                By::Kernel
+            } else {
+                By::Fsck
+            };
             let allowed = report.allowed(state.position);
             match replay::check(state.disk, part, by, known, &allowed, upgrade) {
                 Ok(By::Kernel) => looks.by_kernel += 1,
                 Ok(By::Fsck) if by == By::Kernel => looks.torn += 1,
                 Ok(By::Fsck) => looks.by_fsck += 1,
-                Err(error) => looks
-                    .trouble
-                    .push(format!("{what}, entry {}, {by:?}: {error:#}", state.position)),
+                Err(error) => looks.trouble.push(format!(
+                    "{what}, entry {}, {by:?}: {error:#}",
+                    state.position
+                )),
             }
         }
         Ok(())
@@ -253,6 +268,167 @@ fn the_old_or_the_new_boots_wherever_the_power_is_cut() {
         assert_eq!(recorded.report.bad(), 0);
         assert_eq!(looks.trouble.len(), 0);
         let seen = |row: &cos_powercut::Row| row.old > 0 && row.new > 0;
-        assert_eq!(recorded.report.rows.iter().filter(|row| seen(row)).count(), 4);
+        assert_eq!(
+            recorded.report.rows.iter().filter(|row| seen(row)).count(),
+            4
+        );
+    }
+}
+
+/// What others do: write the new file, rename it over the old one.
+fn commit_by_rename(store: &Store, state: &BootState) -> Result<()> {
+    let new = store.root().join("cos/boot.env.new");
+    let mut file = File::create(&new)?;
+    file.write_all(&state.to_bytes()?)?;
+    file.sync_all()?;
+    fs_err::rename(new, store.root().join(BOOT_ENVIRONMENT))?;
+    Ok(File::open(store.root().join(COS_DIRECTORY))?.sync_all()?)
+}
+
+/// Counts the checkpoints of a commit, so that some can be left out.
+static CHECKPOINTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Behind the switch, a commit checkpoints the third time.
+fn checkpoint_if(root: &Path, wanted: impl Fn(usize) -> bool) -> std::io::Result<()> {
+    let number = CHECKPOINTS.fetch_add(1, Ordering::SeqCst) % 3;
+    if wanted(number) {
+        checkpoint(root)
+    } else {
+        Ok(())
+    }
+}
+
+/// The rig itself: it must find what is wrong with each of these, or it says nothing about the rest.
+#[test]
+fn wrong_commits_are_found_out() {
+    if !can_run("wrong_commits_are_found_out") {
+        return;
+    }
+    type Wrong = fn(&mut Scenario) -> Result<()>;
+    let rename: Wrong = |scenario| {
+        scenario.add("write the second snapshot", 'b')?;
+        let state = first_state().deploy(&id('b'), Tries::default())?;
+        let after = vec![View::of(&state, &Attempts::default())];
+        let commit = |store: &Store| commit_by_rename(store, &state);
+        scenario.run("commit by rename", commit, Some(after))?;
+        scenario.write_back()
+    };
+    let removes_first: Wrong = |scenario| {
+        scenario.add("write the second snapshot", 'b')?;
+        let state = first_state()
+            .deploy(&id('b'), Tries::default())?
+            .pruned(1, None);
+        let remove = |store: &Store| Ok(fs_err::remove_dir_all(store.directory(&id('a')))?);
+        scenario.run("remove the first snapshot", remove, None)?;
+        scenario.write_back()?;
+        scenario.commit("commit it", &state)
+    };
+    let deploys: Wrong = |scenario| {
+        scenario.add("write the second snapshot", 'b')?;
+        let state = first_state().deploy(&id('b'), Tries::default())?;
+        scenario.commit("commit it", &state)?;
+        scenario.write_back()
+    };
+    let all: Wrong = |scenario| lifecycle(scenario).map(drop);
+    assert_eq!(checkpoints_of_a_commit().unwrap(), 3);
+    let wrongs: [(&str, cos_store::Checkpoint, Wrong); 5] = [
+        ("no checkpoint at all", |_| Ok(()), all),
+        (
+            "no checkpoint behind the switch",
+            |root| checkpoint_if(root, |it| it < 2),
+            deploys,
+        ),
+        (
+            "no checkpoint before the switch",
+            |root| checkpoint_if(root, |it| it == 2),
+            deploys,
+        ),
+        ("a plain rename", checkpoint, rename),
+        ("removing before the commit", checkpoint, removes_first),
+    ];
+    for (name, checkpoint, wrong) in wrongs {
+        let mut scenario = Scenario::start(false, checkpoint).unwrap();
+        wrong(&mut scenario).unwrap();
+        let mut recorded = scenario.stop().unwrap();
+        let looks = examine(&mut recorded, SAMPLES / 4, false).unwrap();
+        show(
+            &format!("Wrong on purpose: {name}"),
+            &recorded.report,
+            &looks,
+        );
+        assert_ne!(recorded.report.bad(), 0, "{name} was not found out");
+    }
+}
+
+/// Checkpoints left until one fails, as if the process had been killed there.
+static CHECKPOINTS_LEFT: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+fn dies_at_last(root: &Path) -> std::io::Result<()> {
+    match CHECKPOINTS_LEFT.fetch_sub(1, Ordering::SeqCst) {
+        1 => Err(std::io::Error::other("killed")),
+        _ => checkpoint(root),
+    }
+}
+
+/// How often a commit checkpoints: the last time is behind the switch.
+fn checkpoints_of_a_commit() -> Result<usize> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let temp = cos_testkit::temp_dir()?;
+    let store = Store::with_checkpoint(temp.path(), |_| {
+        COUNT.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    });
+    add(&store, &id('a'))?;
+    COUNT.store(0, Ordering::SeqCst);
+    store.commit(&first_state())?;
+    Ok(COUNT.load(Ordering::SeqCst))
+}
+
+/// A commit of a second snapshot whose process is killed right after the switch: the boot loader sees
+/// the old state, Linux the new one.
+fn killed_commit(keep: usize, checkpoints: usize) -> Result<(Scenario, BootState)> {
+    let mut scenario = Scenario::start(false, dies_at_last)?;
+    scenario.add("write the second snapshot", 'b')?;
+    let old = first_state();
+    let new = old.deploy(&id('b'), Tries::default())?.pruned(keep, None);
+    let views = [&old, &new].map(|state| View::of(state, &Attempts::default()));
+    let killed = |store: &Store| {
+        CHECKPOINTS_LEFT.store(checkpoints, Ordering::SeqCst);
+        let outcome = store.commit(&new);
+        CHECKPOINTS_LEFT.store(usize::MAX, Ordering::SeqCst);
+        let killed = matches!(outcome, Err(cos_store::StoreError::Checkpoint { .. }));
+        anyhow::ensure!(
+            killed && store.state()? == new,
+            "not killed behind the switch"
+        );
+        Ok(())
+    };
+    scenario.run("commit it, killed", killed, Some(views.to_vec()))?;
+    Ok((scenario, new))
+}
+
+/// The next run acts on what Linux sees. It must not do so before the boot loader sees it too: what it
+/// collects may be what still boots, and what it writes the next state over may be what the boot loader
+/// takes for the present one.
+#[test]
+fn a_commit_that_was_killed_is_finished_by_the_next_run() {
+    if !can_run("a_commit_that_was_killed_is_finished_by_the_next_run") {
+        return;
+    }
+    let checkpoints = checkpoints_of_a_commit().unwrap();
+    let (mut collects, new) = killed_commit(1, checkpoints).unwrap();
+    collects.collect("remove the first snapshot", &new).unwrap();
+    collects.write_back().unwrap();
+    let (mut deploys, new) = killed_commit(2, checkpoints).unwrap();
+    deploys.add("write the third snapshot", 'c').unwrap();
+    let next = new.deploy(&id('c'), Tries::default()).unwrap();
+    deploys.commit("commit it", &next).unwrap();
+    for (name, scenario) in [("and collects", collects), ("and deploys", deploys)] {
+        let mut recorded = scenario.stop().unwrap();
+        let looks = examine(&mut recorded, SAMPLES, true).unwrap();
+        let name = format!("A commit is killed, the next run comes {name}");
+        show(&name, &recorded.report, &looks);
+        assert_eq!(recorded.report.bad(), 0);
+        assert_eq!(looks.trouble.len(), 0);
     }
 }

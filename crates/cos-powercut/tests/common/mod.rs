@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use uuid::Uuid;
 
-pub const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
-pub fn id(digit: char) -> SnapshotId {
+pub(crate) fn id(digit: char) -> SnapshotId {
     digit.to_string().repeat(12).parse().unwrap()
 }
 
@@ -42,7 +42,10 @@ fn snapshot(id: &SnapshotId) -> Snapshot {
 }
 
 fn fragment(id: &SnapshotId) -> String {
-    format!("set cos_roothash={}\nset cos_arguments='quiet'\n", id.as_str().repeat(6))
+    format!(
+        "set cos_roothash={}\nset cos_arguments='quiet'\n",
+        id.as_str().repeat(6)
+    )
 }
 
 /// The files that are copied into a snapshot: no two blocks of any of them are alike.
@@ -64,7 +67,7 @@ fn files(id: &SnapshotId) -> [(&'static str, Vec<u8>); 3] {
 }
 
 /// Writes a snapshot as an upgrade does, up to the commit.
-pub fn add(store: &Store, id: &SnapshotId) -> anyhow::Result<()> {
+pub(crate) fn add(store: &Store, id: &SnapshotId) -> anyhow::Result<()> {
     let draft = store.draft()?;
     for (name, bytes) in files(id) {
         fs_err::write(draft.directory().join(name), bytes)?;
@@ -74,7 +77,7 @@ pub fn add(store: &Store, id: &SnapshotId) -> anyhow::Result<()> {
 }
 
 /// The state of the new disk: one snapshot, good.
-pub fn first_state() -> BootState {
+pub(crate) fn first_state() -> BootState {
     BootState {
         trial: Vec::new(),
         ..BootState::first(id('a'))
@@ -82,7 +85,7 @@ pub fn first_state() -> BootState {
 }
 
 /// Makes the disk: a partition table, and in it COS_STATE with one snapshot.
-pub fn make_disk(path: &Path, bytes: u64) -> Part {
+pub(crate) fn make_disk(path: &Path, bytes: u64) -> Part {
     let request = PartitionRequest {
         name: "state".into(),
         type_guid: types::LINUX_DATA,
@@ -115,7 +118,10 @@ pub fn make_disk(path: &Path, bytes: u64) -> Part {
     let directory = first.directory();
     let yaml = snapshot(&first).to_yaml().unwrap().into_bytes();
     entries.push((format!("{directory}/{METADATA}"), yaml));
-    entries.push((format!("{directory}/{BOOT_CONFIG}"), fragment(&first).into_bytes()));
+    entries.push((
+        format!("{directory}/{BOOT_CONFIG}"),
+        fragment(&first).into_bytes(),
+    ));
     for (name, bytes) in files(&first) {
         entries.push((format!("{directory}/{name}"), bytes));
     }
