@@ -10,8 +10,8 @@ use fs_err::os::unix::fs::FileExt;
 
 const ROOT_INODE: u32 = 2;
 const MAGIC: u16 = 0xef53;
-/// What GRUB 2.06 knows or ignores of the incompatible features: filetype, extents, flex_bg, 64bit,
-/// meta_bg, encrypt, large_dir, csum_seed; needs_recovery, mmp.
+/// What GRUB 2.06 knows or ignores of the incompatible features: filetype, extents, `flex_bg`, 64bit,
+/// `meta_bg`, encrypt, `large_dir`, `csum_seed`; `needs_recovery`, mmp.
 const KNOWN_INCOMPAT: u32 =
     0x0002 | 0x0040 | 0x0200 | 0x0080 | 0x0010 | 0x10000 | 0x4000 | 0x2000 | 0x0004 | 0x0100;
 const INCOMPAT_64BIT: u32 = 0x80;

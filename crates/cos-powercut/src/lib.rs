@@ -18,6 +18,7 @@
 //! bits that change by themselves.
 
 mod ext4;
+pub mod fixture;
 mod loader;
 mod log;
 mod random;
@@ -30,7 +31,7 @@ mod working_copy;
 pub use ext4::Ext4;
 pub use loader::{Known, View, grub_reads, look};
 pub use log::{Entry, Flags, Log};
-pub use recorder::{Mark, Recorder, Recording, unavailable};
+pub use recorder::{Mark, Mounted, Recorder, Recording, unavailable};
 pub use report::{Operation, Report, Row, Verdict};
 pub use states::{Cut, Sampling, State, States};
 pub use working_copy::WorkingCopy;

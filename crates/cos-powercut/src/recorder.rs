@@ -219,15 +219,15 @@ impl Drop for Daemon {
 
 /// A partition that is mounted.
 #[derive(Debug)]
-pub(crate) struct Mounted {
+pub struct Mounted {
     device: LoopDevice,
     target: PathBuf,
-    is_mounted: bool,
+    attached: bool,
 }
 
 impl Mounted {
     /// Mounts the ext4 of a partition; the kernel replays its journal.
-    pub(crate) fn new(image: &Path, target: &Path, part: Part) -> Result<Self> {
+    pub fn new(image: &Path, target: &Path, part: Part) -> Result<Self> {
         let options = LoopOptions {
             offset: part.offset,
             size_limit: part.size,
@@ -237,7 +237,7 @@ impl Mounted {
         let mut mounted = Self {
             device: LoopDevice::attach(image, options)?,
             target: target.to_owned(),
-            is_mounted: false,
+            attached: false,
         };
         mount(&Mount {
             source: mounted.device.path().to_string_lossy().into_owned(),
@@ -245,12 +245,12 @@ impl Mounted {
             fstype: "ext4".to_owned(),
             options: "relatime".to_owned(),
         })?;
-        mounted.is_mounted = true;
+        mounted.attached = true;
         Ok(mounted)
     }
 
     /// Unmounts, so that the disk has everything.
-    pub(crate) fn end(mut self) -> Result<()> {
+    pub fn end(mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         // A process that another thread is just starting has our files open until it is loaded.
         while let Err(error) = unmount(&self.target, false) {
@@ -259,14 +259,14 @@ impl Mounted {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.is_mounted = false;
+        self.attached = false;
         Ok(())
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        if self.is_mounted {
+        if self.attached {
             // Whoever still looks into it must not keep the test from ending.
             drop(unmount(&self.target, true));
         }

@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail, ensure};
 use cos_store::Store;
 use cos_sys::loop_device::{LoopDevice, LoopOptions};
 use cos_testkit::{TempDir, find_tool, tools};
-use fs_err::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -31,25 +30,18 @@ pub fn check(
     known: &Known,
     allowed: &[&View],
     next_operation: impl FnOnce(&Store) -> Result<()>,
-) -> Result<By> {
+) -> Result<()> {
     let directory = TempDir::new_in(disk.path().parent().unwrap_or(Path::new("/tmp")))?;
     let image = directory.path().join("replayed.img");
     disk.copy_to(&image)?;
     let target = directory.path().join("mnt");
     fs_err::create_dir(&target)?;
-    let mut by = by;
-    let mounted = match by {
-        By::Kernel => Mounted::new(&image, &target, part),
-        By::Fsck => mend(&image, part).and_then(|()| Mounted::new(&image, &target, part)),
-    };
-    let mounted = match mounted {
-        Err(error) if by == By::Kernel && !checksum_fits(disk, part)? => {
-            by = By::Fsck;
-            mend(&image, part).context(error)?;
-            Mounted::new(&image, &target, part)?
-        }
-        other => other?,
-    };
+    if by == By::Fsck {
+        // 1: something was mended, which is what it is there for.
+        let status = e2fsck(&image, part, "-p")?;
+        ensure!(status <= 1, "e2fsck -p: exit status {status}");
+    }
+    let mounted = Mounted::new(&image, &target, part)?;
     let store = Store::new(&target);
     let found = examine(&store, known, allowed)
         .and_then(|()| next_operation(&store).context("the next operation"));
@@ -57,31 +49,7 @@ pub fn check(
     found?;
     let status = e2fsck(&image, part, "-fn")?;
     ensure!(status == 0, "e2fsck -fn afterwards: exit status {status}");
-    Ok(by)
-}
-
-/// What is done at boot. 1: something was mended, which is what it is there for.
-fn mend(image: &Path, part: Part) -> Result<()> {
-    let status = e2fsck(image, part, "-p")?;
-    ensure!(status <= 1, "e2fsck -p: exit status {status}");
     Ok(())
-}
-
-/// Whether the superblock has the checksum that it says it has (CRC-32C, fs/ext4/super.c).
-fn checksum_fits(disk: &WorkingCopy, part: Part) -> Result<bool> {
-    let mut superblock = [0; 1024];
-    disk.file()
-        .read_exact_at(&mut superblock, part.offset + 1024)?;
-    let (bytes, checksum) = superblock.split_at(1020);
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            let polynomial = if crc & 1 == 0 { 0 } else { 0x82f6_3b78 };
-            crc = (crc >> 1) ^ polynomial;
-        }
-    }
-    Ok(crc.to_le_bytes() == *checksum)
 }
 
 fn examine(store: &Store, known: &Known, allowed: &[&View]) -> Result<()> {

@@ -125,7 +125,7 @@ impl<'l> States<'l> {
         let candidates: Vec<usize> = epochs(entries)
             .flat_map(|Epoch { first, until }| {
                 let something = move |end: &usize| entries[first..*end].iter().any(Entry::writes);
-                (first + 1..until + 1).filter(something)
+                (first + 1..=until).filter(something)
             })
             .filter(|position| within.contains(position))
             .collect();

@@ -46,6 +46,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ssh-keygen", "openssh-client"),
     ("strace", "strace"),
     ("time", "time"),
+    ("tune2fs", "e2fsprogs"),
     ("umoci", "umoci"),
     ("useradd", "passwd"),
     ("veritysetup", "cryptsetup-bin"),

@@ -1,87 +1,25 @@
-//! A disk with COS_STATE as `cos build disk` makes it, and snapshots of small files.
+//! A disk with COS_STATE as `cos build disk` makes it.
 
 use cos_boot::{
-    ATTEMPT_ENVIRONMENT, Attempts, BOOT_CONFIG, BOOT_ENVIRONMENT, BootState, INITRD, KERNEL,
-    METADATA, NEXT_BOOT_ENVIRONMENT, ROOT_IMAGE, SnapshotId,
+    ATTEMPT_ENVIRONMENT, Attempts, BOOT_CONFIG, BOOT_ENVIRONMENT, BootState, METADATA,
+    NEXT_BOOT_ENVIRONMENT, SnapshotId,
 };
 use cos_disk::ext4::{self, Ext4Content, Ext4Entry, Ext4Options, Ext4Tools};
 use cos_disk::gpt::{self, PartitionRequest, Size, types};
 use cos_powercut::Part;
-use cos_store::{Action, FileDigest, Snapshot, Store};
+use cos_powercut::fixture::{self, files, fragment, snapshot};
 use fs_err::OpenOptions;
-use std::collections::BTreeMap;
 use std::path::Path;
 use uuid::Uuid;
 
 pub(crate) const MIB: u64 = 1 << 20;
 
 pub(crate) fn id(digit: char) -> SnapshotId {
-    digit.to_string().repeat(12).parse().unwrap()
+    fixture::id(digit).unwrap()
 }
 
-/// What the store need not understand here, it is given plausibly.
-fn snapshot(id: &SnapshotId) -> Snapshot {
-    Snapshot {
-        version: Snapshot::VERSION,
-        id: id.clone(),
-        source: "registry.example.org/os:1".into(),
-        follows: None,
-        digest: Some(format!("sha256:{}", id.as_str().repeat(6)[..64].to_owned())),
-        format: "cos-root-v1".into(),
-        root_hash: "1".repeat(64),
-        size: 4096,
-        hash_offset: 2048,
-        kernel: FileDigest([2; 32]),
-        initrd: FileDigest([3; 32]),
-        modified_locally: false,
-        date: 1_700_000_000,
-        action: Action::Upgrade,
-        kernel_arguments: "console=ttyS0 panic=30".into(),
-        labels: BTreeMap::new(),
-    }
-}
-
-fn fragment(id: &SnapshotId) -> String {
-    format!(
-        "set cos_roothash={}\nset cos_arguments='quiet'\n",
-        id.as_str().repeat(6)
-    )
-}
-
-/// The files that are copied into a snapshot: no two blocks of any of them are alike.
-fn files(id: &SnapshotId) -> [(&'static str, Vec<u8>); 3] {
-    let bytes = |name: &str, blocks: usize, tail: usize| {
-        let mut bytes = Vec::new();
-        for block in 0..blocks {
-            let line = format!("{id} {name} {block:08}\n");
-            bytes.extend(line.bytes().cycle().take(4096));
-        }
-        bytes.truncate(blocks * 4096 - tail);
-        bytes
-    };
-    [
-        (ROOT_IMAGE, bytes("root", 40, 0)),
-        (KERNEL, bytes("kernel", 9, 100)),
-        (INITRD, bytes("initrd", 17, 3000)),
-    ]
-}
-
-/// Writes a snapshot as an upgrade does, up to the commit.
-pub(crate) fn add(store: &Store, id: &SnapshotId) -> anyhow::Result<()> {
-    let draft = store.draft()?;
-    for (name, bytes) in files(id) {
-        fs_err::write(draft.directory().join(name), bytes)?;
-    }
-    draft.finish(&snapshot(id), &fragment(id))?;
-    Ok(())
-}
-
-/// The state of the new disk: one snapshot, good.
 pub(crate) fn first_state() -> BootState {
-    BootState {
-        trial: Vec::new(),
-        ..BootState::first(id('a'))
-    }
+    fixture::first_state(&id('a'))
 }
 
 /// Makes the disk: a partition table, and in it COS_STATE with one snapshot.
