@@ -1,9 +1,17 @@
 //! Cuts the power at every write of a deployment, and looks at what boots.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_macros,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and these show what they found"
+)]
 
 mod common;
 
 use anyhow::{Context, Result};
-use common::{MIB, first_state, id, make_disk};
+use common::scenario::{Recorded, STATE_BYTES, Scenario};
+use common::{first_state, id, make_disk};
 use cos_boot::{Attempts, BOOT_ENVIRONMENT, BootState, COS_DIRECTORY, SNAPSHOTS_DIRECTORY, Tries};
 use cos_powercut::fixture::add;
 use cos_powercut::{
@@ -25,119 +33,6 @@ const GRUB_SAMPLE: usize = 97;
 /// Of so many states one is brought up by Linux, which then carries out another upgrade.
 const REPLAY_SAMPLE: usize = 19;
 const SEED: u64 = 0x000c_0505;
-const STATE_BYTES: u64 = 160 * MIB;
-
-/// A recorded sequence of operations on one store.
-struct Scenario {
-    recorder: Recorder,
-    store: Store,
-    known: Known,
-    operations: Vec<Operation>,
-    now: Vec<View>,
-    part: Part,
-    /// Whether the kernel writes back what is dirty whenever an operation has returned.
-    busy: bool,
-}
-
-/// A recording with what is known about it.
-struct Recorded {
-    recording: Recording,
-    report: Report,
-    known: Known,
-    part: Part,
-}
-
-impl Scenario {
-    fn start(busy: bool, checkpoint: cos_store::Checkpoint) -> Result<Self> {
-        let temp = cos_testkit::temp_dir()?;
-        let image = temp.path().join("disk.img");
-        let part = make_disk(&image, STATE_BYTES);
-        Self::start_on(&image, part, busy, checkpoint)
-    }
-
-    fn start_on(
-        image: &Path,
-        part: Part,
-        busy: bool,
-        checkpoint: cos_store::Checkpoint,
-    ) -> Result<Self> {
-        let recorder = Recorder::start(image, part)?;
-        let store = Store::with_checkpoint(recorder.mount_point(), checkpoint);
-        let mut known = Known::default();
-        known.remember(&store, &id('a'))?;
-        let mut scenario = Self {
-            now: vec![View::of(&first_state(), &Attempts::default())],
-            operations: Vec::new(),
-            recorder,
-            store,
-            known,
-            part,
-            busy,
-        };
-        scenario.run("mount", |_| Ok(()), None)?;
-        Ok(scenario)
-    }
-
-    /// Runs an operation; once it has returned, `after` must boot, or what boots now if there is none.
-    fn run(
-        &mut self,
-        name: &'static str,
-        operation: impl FnOnce(&Store) -> Result<()>,
-        after: Option<Vec<View>>,
-    ) -> Result<()> {
-        operation(&self.store).context(name)?;
-        self.recorder.mark(name)?;
-        let after = after.unwrap_or_else(|| self.now.clone());
-        let before = std::mem::replace(&mut self.now, after.clone());
-        self.operations.push(Operation {
-            name,
-            before,
-            after,
-        });
-        if self.busy {
-            self.recorder.write_back()?;
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, name: &'static str, digit: char) -> Result<()> {
-        self.run(name, |store| add(store, &id(digit)), None)?;
-        self.known.remember(&self.store, &id(digit))
-    }
-
-    fn commit(&mut self, name: &'static str, state: &BootState) -> Result<()> {
-        let after = vec![View::of(state, &Attempts::default())];
-        self.run(name, |store| Ok(store.commit(state)?), Some(after))
-    }
-
-    fn collect(&mut self, name: &'static str, state: &BootState) -> Result<()> {
-        let after = vec![View::of(state, &Attempts::default())];
-        let collect = |store: &Store| {
-            store.collect(state, &[])?;
-            Ok(())
-        };
-        self.run(name, collect, Some(after))
-    }
-
-    /// What the kernel does by itself: the journal after some seconds, then everything to its place, in
-    /// whichever order and without a flush in between.
-    fn write_back(&mut self) -> Result<()> {
-        let snapshots = File::open(self.store.root().join(SNAPSHOTS_DIRECTORY))?;
-        snapshots.sync_all()?;
-        self.recorder.write_back()?;
-        self.run("the kernel writes back", |_| Ok(()), None)
-    }
-
-    fn stop(self) -> Result<Recorded> {
-        let recording = self.recorder.stop()?;
-        Ok(Recorded {
-            report: Report::new(&recording, self.operations)?,
-            recording,
-            known: self.known,
-            part: self.part,
-        })
-    }
-}
 
 /// Everything that happens to a store: an upgrade that becomes good, a second one that pushes the
 /// first snapshot out, and the notes of a boot.
@@ -264,12 +159,37 @@ fn show(name: &str, report: &Report, looks: &Closer) {
     }
 }
 
+/// What [`checkpoint`] does where the kernel has no call for it, done by util-linux.
+fn freeze_and_thaw(root: &Path) -> std::io::Result<()> {
+    let fsfreeze = cos_testkit::find_tool("fsfreeze").ok_or(std::io::ErrorKind::NotFound)?;
+    let fsfreeze = Tool::find(&fsfreeze.to_string_lossy(), "util-linux", None);
+    let fsfreeze = fsfreeze.map_err(std::io::Error::other)?;
+    for how in ["--freeze", "--unfreeze"] {
+        let done = fsfreeze.run([how.as_ref(), root.as_os_str()]);
+        done.map_err(std::io::Error::other)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn the_old_or_the_new_boots_wherever_the_power_is_cut() {
     if !can_run("the_old_or_the_new_boots_wherever_the_power_is_cut") {
         return;
     }
-    for (name, busy) in [("An idle disk", false), ("A kernel that writes back", true)] {
+    let scenarios: [(&str, bool, cos_store::Checkpoint); 3] = [
+        ("An idle disk", false, checkpoint),
+        (
+            "A kernel that writes back between the operations",
+            true,
+            checkpoint,
+        ),
+        (
+            "A kernel before 5.14, which freezes and thaws",
+            false,
+            freeze_and_thaw,
+        ),
+    ];
+    for (name, busy, checkpoint) in scenarios {
         let mut scenario = Scenario::start(busy, checkpoint).unwrap();
         lifecycle(&mut scenario).unwrap();
         let mut recorded = scenario.stop().unwrap();
@@ -308,13 +228,15 @@ fn checkpoint_if(root: &Path, wanted: impl Fn(usize) -> bool) -> std::io::Result
     }
 }
 
+/// Something done wrong.
+type Wrong = fn(&mut Scenario) -> Result<()>;
+
 /// The rig itself: it must find what is wrong with each of these, or it says nothing about the rest.
 #[test]
 fn wrong_commits_are_found_out() {
     if !can_run("wrong_commits_are_found_out") {
         return;
     }
-    type Wrong = fn(&mut Scenario) -> Result<()>;
     let rename: Wrong = |scenario| {
         scenario.add("write the second snapshot", 'b')?;
         let state = first_state().deploy(&id('b'), Tries::default())?;

@@ -20,6 +20,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("e2fsck", "e2fsprogs"),
     ("fsck.erofs", "erofs-utils"),
     ("fsck.fat", "dosfstools"),
+    ("fsfreeze", "util-linux"),
     ("getfattr", "attr"),
     ("git", "git"),
     ("grub-fstest", "grub-common"),

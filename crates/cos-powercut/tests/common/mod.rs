@@ -1,4 +1,7 @@
 //! A disk with COS_STATE as `cos build disk` makes it.
+#![allow(dead_code, reason = "every test binary uses its own part")]
+
+pub(crate) mod scenario;
 
 use cos_boot::{
     ATTEMPT_ENVIRONMENT, Attempts, BOOT_CONFIG, BOOT_ENVIRONMENT, BootState, METADATA,
