@@ -12,11 +12,10 @@ mod common;
 use anyhow::{Context, Result};
 use common::scenario::{Recorded, STATE_BYTES, Scenario};
 use common::{first_state, id, make_disk};
-use cos_boot::{Attempts, BOOT_ENVIRONMENT, BootState, COS_DIRECTORY, SNAPSHOTS_DIRECTORY, Tries};
+use cos_boot::{Attempts, BOOT_ENVIRONMENT, BootState, COS_DIRECTORY, Tries};
 use cos_powercut::fixture::add;
 use cos_powercut::{
-    Cut, Known, Operation, Part, Recorder, Recording, Report, Sampling, States, View, grub_reads,
-    look, replay, replay::By, unavailable,
+    Cut, Report, Sampling, States, View, grub_reads, look, replay, replay::By, unavailable,
 };
 use cos_store::Store;
 use cos_sys::checkpoint::checkpoint;
@@ -24,6 +23,7 @@ use cos_sys::tool::Tool;
 use fs_err::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// States drawn besides the enumerated ones, in each scenario.
@@ -31,7 +31,7 @@ const SAMPLES: usize = 4000;
 /// Of so many states one is read by grub-fstest too.
 const GRUB_SAMPLE: usize = 97;
 /// Of so many states one is brought up by Linux, which then carries out another upgrade.
-const REPLAY_SAMPLE: usize = 19;
+const REPLAY_SAMPLE: usize = 29;
 const SEED: u64 = 0x000c_0505;
 
 /// Everything that happens to a store: an upgrade that becomes good, a second one that pushes the
@@ -337,6 +337,8 @@ fn dies_at_last(root: &Path) -> std::io::Result<()> {
 /// How often a commit checkpoints: the last time is behind the switch.
 fn checkpoints_of_a_commit() -> Result<usize> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock();
     let temp = cos_testkit::temp_dir()?;
     let store = Store::with_checkpoint(temp.path(), |_| {
         COUNT.fetch_add(1, Ordering::SeqCst);
