@@ -89,6 +89,29 @@ impl<'d> Ext4<'d> {
 
     /// The bytes of a file; `path` from the root, without a leading slash.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
+        self.content(&self.find(path)?)
+            .with_context(|| path.to_owned())
+    }
+
+    /// Writes over the first bytes of a file, on the blocks that it seems to have: `save_env`.
+    pub(crate) fn overwrite(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let inode = self.find(path)?;
+        ensure!(bytes.len() as u64 <= inode.size, "{path}: too short");
+        for (number, piece) in bytes.chunks(self.block as usize).enumerate() {
+            let block = self.block_of(&inode, number as u64)?;
+            let block = block.with_context(|| format!("{path}: a hole"))?;
+            let at = block.checked_mul(self.block).context("block")?;
+            let end = at.checked_add(piece.len() as u64);
+            ensure!(
+                end.is_some_and(|end| end <= self.part.size),
+                "{path}: outside"
+            );
+            self.disk.write_all_at(piece, self.part.offset + at)?;
+        }
+        Ok(())
+    }
+
+    fn find(&self, path: &str) -> Result<Inode> {
         let mut inode = self.inode(ROOT_INODE)?;
         for name in path.split('/') {
             ensure!(inode.mode & TYPE_MASK == DIRECTORY, "{path}: not found");
@@ -97,7 +120,7 @@ impl<'d> Ext4<'d> {
             inode = self.inode(number)?;
         }
         ensure!(inode.mode & TYPE_MASK == REGULAR, "{path}: no file");
-        self.content(&inode).with_context(|| path.to_owned())
+        Ok(inode)
     }
 
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> Result<()> {

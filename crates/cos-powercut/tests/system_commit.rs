@@ -113,14 +113,17 @@ fn examine(recorded: &mut Recorded, samples: usize, closer: bool) -> Result<Clos
         // Mounting writes the superblock, on which everything else depends.
         let mounting = state.position < report.rows[0].within.end;
         let drawn = state.cut == Cut::Flush || state.number % REPLAY_SAMPLE == 0;
-        if closer && (mounting || drawn) {
-            let by = if state.number % 2 == 0 {
-                By::Kernel
-            } else {
-                By::Fsck
+        if let Ok(seen) = &found
+            && closer
+            && (mounting || drawn)
+        {
+            let by = [By::Kernel, By::Fsck][state.number % 2];
+            let expected = replay::Expected {
+                seen,
+                allowed: &report.allowed(state.position),
+                known,
             };
-            let allowed = report.allowed(state.position);
-            match replay::check(state.disk, part, by, known, &allowed, upgrade) {
+            match replay::check(state.disk, part, by, expected, upgrade) {
                 Ok(()) if by == By::Kernel => looks.by_kernel += 1,
                 Ok(()) => looks.by_fsck += 1,
                 Err(error) => looks.trouble.push(format!(
