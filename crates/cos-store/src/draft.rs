@@ -1,6 +1,6 @@
 //! A snapshot while it is written.
 
-use crate::{Snapshot, SnapshotId, StoreError};
+use crate::{Snapshot, SnapshotId, Store, StoreError};
 use cos_boot::{BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE};
 use fs_err::File;
 use std::io::Write as _;
@@ -16,12 +16,14 @@ pub(crate) const FILES: [&str; 5] = [ROOT_IMAGE, KERNEL, INITRD, BOOT_CONFIG, ME
 /// power cut, the next run removes it.
 #[derive(Debug)]
 pub struct Draft {
+    store: Store,
     directory: PathBuf,
     finished: bool,
 }
 
 impl Draft {
-    pub(crate) fn create(snapshots: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn create(store: Store) -> Result<Self, StoreError> {
+        let snapshots = store.snapshots_directory();
         let directory = snapshots.join(format!("{DRAFT_PREFIX}{}", std::process::id()));
         let failed = |source| StoreError::Write {
             path: directory.clone(),
@@ -32,6 +34,7 @@ impl Draft {
         }
         fs_err::create_dir_all(&directory).map_err(failed)?;
         Ok(Self {
+            store,
             directory,
             finished: false,
         })
@@ -43,9 +46,14 @@ impl Draft {
     }
 
     /// Writes `boot.cfg` and `snapshot.yaml`, brings everything to the disk and gives the directory
-    /// its name. A snapshot of this name that is there already is replaced.
+    /// its name. A snapshot of this name that is there already is replaced, unless the committed state
+    /// names it.
     pub fn finish(mut self, snapshot: &Snapshot, fragment: &str) -> Result<SnapshotId, StoreError> {
         let id = snapshot.id.clone();
+        let state = self.store.state().ok();
+        if state.is_some_and(|state| state.snapshots().any(|named| *named == id)) {
+            return Err(StoreError::InUse { id });
+        }
         let yaml = snapshot.to_yaml().map_err(|source| StoreError::Describe {
             id: id.clone(),
             source,
@@ -68,18 +76,12 @@ impl Draft {
                 })?;
         }
         sync_directory(&self.directory)?;
-        let snapshots = self
-            .directory
-            .parent()
-            .unwrap_or(&self.directory)
-            .to_owned();
+        let snapshots = self.store.snapshots_directory();
         let target = snapshots.join(id.as_str());
         if fs_err::symlink_metadata(&target).is_ok() {
-            // Only what no state names is replaced: see Store::draft.
-            fs_err::remove_dir_all(&target).map_err(|source| StoreError::Remove {
-                path: target.clone(),
-                source,
-            })?;
+            // As in Store::collect: what is not named here may still be named for the boot loader.
+            self.store.checkpoint()?;
+            remove(&target)?;
         }
         let renamed = fs_err::rename(&self.directory, &target);
         renamed.map_err(|source| StoreError::Write {

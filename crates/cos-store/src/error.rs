@@ -75,6 +75,18 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+    /// What was written is not what the disk has.
+    #[error("{} does not read back as it was written", .path.display())]
+    ReadBack {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What the committed state names is not replaced.
+    #[error("snapshot {id} is in use and cannot be replaced")]
+    InUse {
+        /// Which one.
+        id: SnapshotId,
+    },
     /// A state names a snapshot that is not there.
     #[error("snapshot {id} is not complete: it has no {missing}")]
     Incomplete {

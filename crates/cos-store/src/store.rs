@@ -1,6 +1,7 @@
 //! The snapshots of one mounted partition, and the commit.
 
 use crate::draft::{DRAFT_PREFIX, Draft, FILES, remove, sync_directory};
+use crate::verify::open_uncached;
 use crate::{MetadataError, Snapshot, SnapshotId, StoreError};
 use cos_boot::{
     ATTEMPT_ENVIRONMENT, Attempts, BOOT_ENVIRONMENT, BootState, COS_DIRECTORY, METADATA,
@@ -64,7 +65,7 @@ impl Store {
         self.root.join(id.directory())
     }
 
-    fn snapshots_directory(&self) -> PathBuf {
+    pub(crate) fn snapshots_directory(&self) -> PathBuf {
         self.root.join(SNAPSHOTS_DIRECTORY)
     }
 
@@ -179,7 +180,7 @@ impl Store {
     /// A place for a new snapshot. To be asked for after [`Store::collect`], so that what takes the
     /// name of an older one replaces nothing that boots.
     pub fn draft(&self) -> Result<Draft, StoreError> {
-        Draft::create(&self.snapshots_directory())
+        Draft::create(self.clone())
     }
 
     /// Whether every file of a snapshot is there.
@@ -201,10 +202,13 @@ impl Store {
     /// it, the old state boots, after it, the new one, and there is nothing between the two, neither
     /// for Linux nor for a boot loader that does not replay the journal.
     ///
-    /// Everything that the state names must be on the disk. The old state's file is exchanged for the
-    /// new one's and keeps its blocks.
+    /// Everything that the state names must be written. The old state's file is exchanged for the new
+    /// one's and keeps its blocks. [`StoreError::Checkpoint`] leaves open which of the two boots.
     pub fn commit(&self, state: &BootState) -> Result<(), StoreError> {
         self.is_whole(&state.active)?;
+        // After a commit that was killed behind its switch, what is the next state's file here is still
+        // the present one's for the boot loader.
+        self.checkpoint()?;
         let bytes = state.to_bytes().map_err(StoreError::EncodeState)?;
         let (now, next) = (
             self.root.join(BOOT_ENVIRONMENT),
@@ -213,6 +217,9 @@ impl Store {
         write_file(&next, &bytes)?;
         sync_directory(&self.root.join(COS_DIRECTORY))?;
         self.checkpoint()?;
+        if !read_uncached(&next).is_ok_and(|on_disk| on_disk == bytes) {
+            return Err(StoreError::ReadBack { path: next });
+        }
         let failed = |source: io::Error| StoreError::Write {
             path: now.clone(),
             source,
@@ -228,7 +235,7 @@ impl Store {
         self.checkpoint()
     }
 
-    fn checkpoint(&self) -> Result<(), StoreError> {
+    pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
         (self.checkpoint)(&self.root).map_err(|source| StoreError::Checkpoint {
             path: self.root.clone(),
             source,
@@ -257,26 +264,35 @@ impl Store {
         sync_directory(&self.root.join(COS_DIRECTORY))
     }
 
-    /// Removes every snapshot that neither `state` names nor `also` holds, and what unfinished
-    /// operations left. Returns what was removed.
+    /// Removes every snapshot that neither `state` nor the committed state names and `also` does not
+    /// hold, and what unfinished operations left. Returns what was removed.
     pub fn collect(
         &self,
         state: &BootState,
         also: &[SnapshotId],
     ) -> Result<Vec<String>, StoreError> {
-        let mut removed = Vec::new();
-        for name in self.entries()? {
-            let garbage = match name.parse::<SnapshotId>() {
-                Ok(id) => !state.snapshots().chain(also).any(|kept| *kept == id),
-                Err(_) => name.starts_with(DRAFT_PREFIX),
-            };
-            if garbage {
-                remove(&self.snapshots_directory().join(&name))?;
-                removed.push(name);
-            }
+        let committed = self.state().ok();
+        let named = committed
+            .iter()
+            .chain([state])
+            .flat_map(BootState::snapshots);
+        let kept: Vec<&SnapshotId> = named.chain(also).collect();
+        let mut garbage = self.entries()?;
+        garbage.retain(|name| match name.parse::<SnapshotId>() {
+            Ok(id) => !kept.contains(&&id),
+            Err(_) => name.starts_with(DRAFT_PREFIX),
+        });
+        if garbage.is_empty() {
+            return Ok(garbage);
         }
-        removed.sort();
-        Ok(removed)
+        // After a commit that was killed behind its switch, the boot loader may still boot what is no
+        // longer named here.
+        self.checkpoint()?;
+        for name in &garbage {
+            remove(&self.snapshots_directory().join(name))?;
+        }
+        garbage.sort();
+        Ok(garbage)
     }
 }
 
@@ -284,6 +300,14 @@ impl Store {
 pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a small file of the store from the disk.
+fn read_uncached(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = open_uncached(path)?;
+    file.take(MAX_FILE).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

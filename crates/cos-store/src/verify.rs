@@ -106,7 +106,7 @@ pub fn verify_snapshot(store: &Store, id: &SnapshotId) -> Result<Snapshot, Damag
 const METADATA_FIELD: &str = "rootHash";
 
 /// Opens a file so that it is read from the disk.
-fn open_uncached(path: &Path) -> io::Result<File> {
+pub(crate) fn open_uncached(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
     Ok(file)

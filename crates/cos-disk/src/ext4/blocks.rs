@@ -1,7 +1,7 @@
 //! Reading where a file's blocks are, and declaring them written.
 //!
 //! Only of file systems that `mke2fs` has just made. Layout: linux/fs/ext4/ext4.h and
-//! `ext4_extents.h`; checksums: Documentation/filesystems/ext4/checksums.rst.
+//! `ext4_extents.h`.
 
 use super::BLOCK;
 use crate::content::OpenSource;
@@ -17,6 +17,8 @@ const ROOT_INODE: u32 = 2;
 const DESCRIPTOR: u64 = 64;
 const INODE: usize = 256;
 const FLAG_EXTENTS: u32 = 0x8_0000;
+/// Among the read-only compatible features.
+const METADATA_CSUM: u32 = 0x400;
 
 /// Where an inode keeps the root of its extent tree, and how large that is.
 const INODE_EXTENTS: usize = 0x28;
@@ -49,7 +51,6 @@ pub(super) struct Volume<'f> {
 /// An inode as it lies on the disk.
 #[derive(Debug)]
 pub(super) struct Inode {
-    number: u32,
     position: u64,
     bytes: [u8; INODE],
 }
@@ -82,7 +83,7 @@ impl<'f> Volume<'f> {
             && usize::from(le16(s, 0x58)) == INODE
             && u64::from(le16(s, 0xfe)) == DESCRIPTOR
             && le32(s, 0x28) > 0
-            && s[0x175] == 1;
+            && le32(s, 0x64) & METADATA_CSUM == 0;
         if expected {
             Ok(volume)
         } else {
@@ -122,11 +123,7 @@ impl<'f> Volume<'f> {
         let position = self.position(table)? + u64::from(index) * INODE as u64;
         let mut bytes = [0; INODE];
         self.io(self.file.file().read_exact_at(&mut bytes, position))?;
-        Ok(Inode {
-            number,
-            position,
-            bytes,
-        })
+        Ok(Inode { position, bytes })
     }
 
     fn find(&self, directory: &Inode, name: &[u8]) -> Result<Option<u32>, DiskError> {
@@ -157,7 +154,7 @@ impl<'f> Volume<'f> {
         }
         let mut extents = Vec::new();
         let mut root = inode.bytes[INODE_EXTENTS..][..INODE_EXTENTS_BYTES].to_vec();
-        self.walk(&mut root, MAX_DEPTH, None, &mut extents)?;
+        self.walk(&mut root, MAX_DEPTH, false, &mut extents)?;
         Ok(extents)
     }
 
@@ -166,30 +163,24 @@ impl<'f> Volume<'f> {
         if inode.size() == 0 {
             return Ok(Vec::new());
         }
-        let seed = self.inode_seed(inode);
         let mut extents = Vec::new();
         let mut root = inode.bytes[INODE_EXTENTS..][..INODE_EXTENTS_BYTES].to_vec();
         if le32(&inode.bytes, 0x20) & FLAG_EXTENTS == 0 {
             return Err(self.damaged("inode"));
         }
-        self.walk(&mut root, MAX_DEPTH, Some(seed), &mut extents)?;
+        self.walk(&mut root, MAX_DEPTH, true, &mut extents)?;
         inode.bytes[INODE_EXTENTS..][..INODE_EXTENTS_BYTES].copy_from_slice(&root);
-        inode.bytes[0x7c..0x7e].fill(0);
-        inode.bytes[0x82..0x84].fill(0);
-        let checksum = crc32c(seed, &inode.bytes).to_le_bytes();
-        inode.bytes[0x7c..0x7e].copy_from_slice(&checksum[..2]);
-        inode.bytes[0x82..0x84].copy_from_slice(&checksum[2..]);
         self.io(self.file.file().write_all_at(&inode.bytes, inode.position))?;
         Ok(extents)
     }
 
-    /// Collects the extents under a node. With a checksum seed it also clears their unwritten mark,
-    /// here and in the blocks below.
+    /// Collects the extents under a node, and clears their unwritten mark if asked to, here and in the
+    /// blocks below.
     fn walk(
         &self,
         node: &mut [u8],
         depth_left: u16,
-        seed: Option<u32>,
+        clear: bool,
         extents: &mut Vec<Extent>,
     ) -> Result<(), DiskError> {
         let (entries, depth) = (usize::from(le16(node, 2)), le16(node, 6));
@@ -202,7 +193,7 @@ impl<'f> Volume<'f> {
                 let mut length = le16(entry, 4);
                 if let Some(reserved) = length.checked_sub(MAX_WRITTEN).filter(|l| *l > 0) {
                     length = reserved;
-                    if seed.is_some() {
+                    if clear {
                         entry[4..6].copy_from_slice(&length.to_le_bytes());
                     }
                 }
@@ -218,15 +209,8 @@ impl<'f> Volume<'f> {
             let below = depth_left
                 .checked_sub(1)
                 .ok_or_else(|| self.damaged("extent tree"))?;
-            self.walk(&mut block, below, seed, extents)?;
-            if let Some(seed) = seed {
-                let tail = 12 + usize::from(le16(&block, 4)) * 12;
-                let place = tail..tail + 4;
-                if place.end > block.len() {
-                    return Err(self.damaged("extent tree"));
-                }
-                let checksum = crc32c(seed, &block[..tail]).to_le_bytes();
-                block[place].copy_from_slice(&checksum);
+            self.walk(&mut block, below, clear, extents)?;
+            if clear {
                 self.io(self
                     .file
                     .file()
@@ -259,13 +243,6 @@ impl<'f> Volume<'f> {
         Ok(())
     }
 
-    /// What an inode's checksums start from: the file system, the inode and its generation.
-    fn inode_seed(&self, inode: &Inode) -> u32 {
-        let seed = crc32c(!0, &self.superblock[0x68..0x78]);
-        let seed = crc32c(seed, &inode.number.to_le_bytes());
-        crc32c(seed, &inode.bytes[0x64..0x68])
-    }
-
     fn block(&self, number: u64) -> Result<Vec<u8>, DiskError> {
         let mut block = vec![0; BLOCK as usize];
         let position = self.position(number)?;
@@ -293,11 +270,6 @@ impl<'f> Volume<'f> {
             source,
         })
     }
-}
-
-/// The CRC as ext4 chains it: without the inversions at both ends that the library does.
-fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
-    !crc32c::crc32c_append(!seed, bytes)
 }
 
 fn le16(bytes: &[u8], at: usize) -> u16 {

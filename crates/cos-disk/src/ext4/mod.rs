@@ -35,9 +35,12 @@ const GROWS_TO: u64 = 1 << 40;
 const MIN_SIZE: u64 = 16 << 20;
 
 /// The whole feature set. Not among it, though newer tools would add them, are `metadata_csum_seed`
-/// and `orphan_file`, which boot loaders do not know.
+/// and `orphan_file`, which boot loaders do not know; and `metadata_csum`, as its checksum of the
+/// superblock lies in another sector than what changes in it. Every mount writes the superblock: when
+/// the power is cut between the two sectors, neither the kernel nor `e2fsck -p` takes the file system
+/// any more. What must not change unnoticed is verified by cOS itself.
 const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,\
-    flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+    flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize";
 
 /// The programs of e2fsprogs.
 #[derive(Debug, Clone)]

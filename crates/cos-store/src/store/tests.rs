@@ -149,3 +149,52 @@ fn failures_are_noted_by_snapshot() {
     store.forget_failures(&[]).unwrap();
     assert_eq!(store.failure(&id('a')), None);
 }
+
+#[test]
+fn what_the_committed_state_names_is_neither_replaced_nor_removed() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = store(temp.path());
+    add(&store, &id('a'));
+    store.commit(&BootState::first(id('a'))).unwrap();
+    let draft = store.draft().unwrap();
+    let error = draft.finish(&snapshot(&id('a')), "set x=2\n").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "snapshot aaaaaaaaaaaa is in use and cannot be replaced"
+    );
+    store.is_whole(&id('a')).unwrap();
+    // A state that was computed and not committed decides nothing.
+    let another = BootState::first(id('b'));
+    assert_eq!(store.collect(&another, &[]).unwrap(), Vec::<String>::new());
+    assert_eq!(names(&store), ["aaaaaaaaaaaa"]);
+}
+
+#[test]
+fn garbage_of_the_same_name_is_replaced() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = store(temp.path());
+    add(&store, &id('a'));
+    fs_err::write(store.directory(&id('a')).join(KERNEL), "half").unwrap();
+    add(&store, &id('a'));
+    let kernel = fs_err::read(store.directory(&id('a')).join(KERNEL)).unwrap();
+    assert_eq!(kernel, KERNEL.as_bytes());
+}
+
+#[test]
+fn nothing_is_committed_that_does_not_read_back() {
+    let temp = tempfile::tempdir().unwrap();
+    add(&store(temp.path()), &id('a'));
+    let first = BootState::first(id('a'));
+    store(temp.path()).commit(&first).unwrap();
+    let damages = Store::with_checkpoint(temp.path(), |root| {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).open(root.join(NEXT_BOOT_ENVIRONMENT))?;
+        file.write_all(b"#")?;
+        file.write_all(b"something else")
+    });
+    let next = first.prove(&id('a')).unwrap();
+    fs_err::write(temp.path().join(NEXT_BOOT_ENVIRONMENT), "").unwrap();
+    let error = damages.commit(&next).unwrap_err();
+    assert!(matches!(error, StoreError::ReadBack { .. }), "{error}");
+    assert_eq!(store(temp.path()).state().unwrap(), first);
+}

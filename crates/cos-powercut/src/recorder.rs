@@ -1,0 +1,274 @@
+//! A disk whose every write and flush is logged.
+//!
+//! `qemu-storage-daemon` puts `blklogwrites` over a disk image and exports it as a file by FUSE; a
+//! loop device on a partition of that file is what the kernel's ext4 is mounted from. The loop device
+//! goes through the page cache: with direct I/O on FUSE, mounting fails.
+
+use crate::Part;
+use crate::log::Log;
+use crate::working_copy::WorkingCopy;
+use anyhow::{Context, Result, bail, ensure};
+use cos_sys::loop_device::{LoopDevice, LoopOptions};
+use cos_sys::mount::{Mount, mount, unmount};
+use cos_testkit::{TempDir, find_tool, is_root, tools};
+use fs_err::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const DAEMON: &str = "qemu-storage-daemon";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is missing to record here, if anything is: the reason for a skip.
+pub fn unavailable() -> Option<String> {
+    if !is_root() {
+        return Some("needs root".to_owned());
+    }
+    if find_tool(DAEMON).is_none() {
+        return Some(tools::missing(DAEMON));
+    }
+    let device = |path: &str| {
+        let opened = OpenOptions::new().read(true).write(true).open(path);
+        opened.err().map(|error| format!("needs {path}: {error}"))
+    };
+    device("/dev/fuse").or_else(|| device("/dev/loop-control"))
+}
+
+/// A moment of a recording: an operation had returned by then.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    /// Which operation.
+    pub name: &'static str,
+    /// Bytes the log had.
+    bytes: u64,
+}
+
+/// A recording in progress. Dropped, it ends without a trace.
+#[derive(Debug)]
+pub struct Recorder {
+    // In the order in which they must go.
+    mounted: Option<Mounted>,
+    daemon: Daemon,
+    directory: TempDir,
+    marks: Vec<Mark>,
+}
+
+/// What was recorded.
+#[derive(Debug)]
+pub struct Recording {
+    /// The writes and flushes.
+    pub log: Log,
+    /// Ends of operations, in the order of time, each with its position in the log.
+    pub marks: Vec<(Mark, usize)>,
+    directory: TempDir,
+}
+
+impl Recorder {
+    /// Records the disk `image`, which itself is not changed, from the mounting of the ext4 in one of
+    /// its partitions on.
+    pub fn start(image: &Path, part: Part) -> Result<Self> {
+        // In memory where there is a place for that.
+        let directory = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new())?;
+        let inside = |name| directory.path().join(name);
+        WorkingCopy::new(image, inside("base.img"))?;
+        WorkingCopy::new(image, inside("disk.img"))?;
+        let daemon = Daemon::start(directory.path())?;
+        let mounted = Mounted::new(&inside("export.img"), &inside("mnt"), part)?;
+        Ok(Self {
+            mounted: Some(mounted),
+            daemon,
+            directory,
+            marks: Vec::new(),
+        })
+    }
+
+    /// Where the file system is mounted.
+    pub fn mount_point(&self) -> PathBuf {
+        self.directory.path().join("mnt")
+    }
+
+    /// Notes that an operation has returned. Adds no flush: what the operation did not flush itself
+    /// may still get lost.
+    pub fn mark(&mut self, name: &'static str) -> Result<()> {
+        let log = self.directory.path().join("log");
+        let bytes = fs_err::metadata(log)?.len();
+        self.marks.push(Mark { name, bytes });
+        Ok(())
+    }
+
+    /// What the kernel does by itself at times: writes everything that is dirty to the disk, each
+    /// block to its own place, in an order of its own, without regard to operations.
+    pub fn write_back(&self) -> Result<()> {
+        let mounted = self.mounted.as_ref().context("not mounted")?;
+        Ok(File::open(mounted.device.path())?.sync_all()?)
+    }
+
+    /// Ends the recording.
+    pub fn stop(mut self) -> Result<Recording> {
+        let disk_bytes = fs_err::metadata(self.directory.path().join("base.img"))?.len();
+        let mounted = self.mounted.take().context("not mounted")?;
+        mounted.end()?;
+        self.daemon.stop()?;
+        let log = Log::open(&self.directory.path().join("log"), disk_bytes)?;
+        let marks = self.marks.into_iter();
+        Ok(Recording {
+            marks: marks
+                .map(|mark| (mark.clone(), log.position(mark.bytes)))
+                .collect(),
+            log,
+            directory: self.directory,
+        })
+    }
+}
+
+impl Recording {
+    /// The disk as it was before the recording.
+    pub fn base(&self) -> PathBuf {
+        self.directory.path().join("base.img")
+    }
+
+    /// A place for working copies, of the same life.
+    pub fn scratch(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+/// The process that logs.
+#[derive(Debug)]
+struct Daemon {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Daemon {
+    #[expect(clippy::disallowed_methods, reason = "it runs in the background")]
+    fn start(directory: &Path) -> Result<Self> {
+        let program = find_tool(DAEMON).with_context(|| tools::missing(DAEMON))?;
+        File::create(directory.join("log"))?;
+        File::create(directory.join("export.img"))?;
+        fs_err::create_dir(directory.join("mnt"))?;
+        let output = directory.join("daemon.log");
+        let said = File::create(&output)?.into_file();
+        let mut command = Command::new(program);
+        command.current_dir(directory).stdin(Stdio::null());
+        command.stdout(said.try_clone()?).stderr(said);
+        for node in [
+            "driver=file,node-name=disk,filename=disk.img",
+            "driver=raw,node-name=disk-raw,file=disk",
+            "driver=file,node-name=log,filename=log",
+            "driver=raw,node-name=log-raw,file=log",
+            "driver=blklogwrites,node-name=logged,file=disk-raw,log=log-raw,log-sector-size=512",
+        ] {
+            command.args(["--blockdev", node]);
+        }
+        command.args([
+            "--export",
+            "type=fuse,id=export,node-name=logged,mountpoint=export.img,writable=on,growable=off",
+        ]);
+        let mut daemon = Self {
+            child: command.spawn()?,
+            output,
+        };
+        daemon.wait_for_export(directory)?;
+        Ok(daemon)
+    }
+
+    /// The file is as long as the disk once it is the export.
+    fn wait_for_export(&mut self, directory: &Path) -> Result<()> {
+        let wanted = fs_err::metadata(directory.join("disk.img"))?.len();
+        let deadline = Instant::now() + PATIENCE;
+        while fs_err::metadata(directory.join("export.img"))?.len() != wanted {
+            if let Some(status) = self.child.try_wait()? {
+                let said = fs_err::read_to_string(&self.output)?;
+                bail!("{DAEMON} ended ({status}): {}", said.trim());
+            }
+            ensure!(Instant::now() < deadline, "{DAEMON} exports nothing");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Asks it to end, so that it completes the log and unmounts its export.
+    fn stop(&mut self) -> Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                let said = fs_err::read_to_string(&self.output)?;
+                ensure!(status.success(), "{DAEMON}: {status}: {}", said.trim());
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{DAEMON} does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        if self.stop().is_err() {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// A partition that is mounted.
+#[derive(Debug)]
+pub struct Mounted {
+    device: LoopDevice,
+    target: PathBuf,
+    attached: bool,
+}
+
+impl Mounted {
+    /// Mounts the ext4 of a partition; the kernel replays its journal.
+    pub fn new(image: &Path, target: &Path, part: Part) -> Result<Self> {
+        let options = LoopOptions {
+            offset: part.offset,
+            size_limit: part.size,
+            autoclear: true,
+            ..LoopOptions::default()
+        };
+        let mut mounted = Self {
+            device: LoopDevice::attach(image, options)?,
+            target: target.to_owned(),
+            attached: false,
+        };
+        mount(&Mount {
+            source: mounted.device.path().to_string_lossy().into_owned(),
+            target: target.to_owned(),
+            fstype: "ext4".to_owned(),
+            options: "relatime".to_owned(),
+        })?;
+        mounted.attached = true;
+        Ok(mounted)
+    }
+
+    /// Unmounts, so that the disk has everything.
+    pub fn end(mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        // A process that another thread is just starting has our files open until it is loaded.
+        while let Err(error) = unmount(&self.target, false) {
+            if Instant::now() > deadline {
+                return Err(error.into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.attached = false;
+        Ok(())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if self.attached {
+            // Whoever still looks into it must not keep the test from ending.
+            drop(unmount(&self.target, true));
+        }
+    }
+}
