@@ -83,3 +83,27 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_initrds_note_is_understood() {
+        let note = include_str!("../../cos-init/tests/note.json");
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::new(temp.path());
+        let id: SnapshotId = "0123456789ab".parse().unwrap();
+        fs_err::create_dir_all(temp.path().join(FAILURES)).unwrap();
+        fs_err::write(store.failure_path(&id), note).unwrap();
+        assert_eq!(
+            store.failure(&id),
+            Some(Failure {
+                stage: FailureStage::Initrd,
+                reason: "no root image: it is gone".into(),
+                time: 1_700_000_000,
+                journal: vec!["first \"line\"".into(), "second\tline".into()],
+            })
+        );
+    }
+}
