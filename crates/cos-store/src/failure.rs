@@ -22,6 +22,10 @@ pub enum FailureStage {
     Health,
     /// The boot was not complete in time.
     Deadline,
+    /// Found out afterwards: its files are not what was written.
+    Damaged,
+    /// Found out afterwards: it ended without a word.
+    Silent,
 }
 
 /// Why a boot of a snapshot failed.
@@ -66,6 +70,15 @@ impl Store {
             source: error.into(),
         })?;
         write_file(&path, &bytes)
+    }
+
+    /// Forgets why a snapshot failed.
+    pub fn forget_failure(&self, id: &SnapshotId) -> Result<(), StoreError> {
+        let path = self.failure_path(id);
+        match fs_err::symlink_metadata(&path) {
+            Ok(_) => crate::draft::remove(&path),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Forgets why snapshots failed, but for those that `keep` names.
