@@ -47,6 +47,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("skopeo", "skopeo"),
     ("ssh-keygen", "openssh-client"),
     ("strace", "strace"),
+    ("systemd-analyze", "systemd"),
     ("time", "time"),
     ("umoci", "umoci"),
     ("useradd", "passwd"),
