@@ -131,13 +131,17 @@ if [ \"$grub_platform\" = pc ]; then
   fi
 fi";
 
-/// `cos_boot MODE DEVICE SOURCE ID`: comes back only when the snapshot cannot be loaded.
+/// `cos_boot MODE DEVICE SOURCE ID`: comes back only when the snapshot cannot be loaded. `source` is
+/// true of any file, even of none, so that what it should have set is looked at.
 const BOOT_FUNCTION: &str = r#"
 function cos_boot {
   set cos_directory="($2)/cos/snapshots/$4"
   set cos_roothash=
   set cos_arguments=
-  if source "$cos_directory/boot.cfg"; then
+  if [ -f "$cos_directory/boot.cfg" ]; then
+    source "$cos_directory/boot.cfg"
+  fi
+  if [ -n "$cos_roothash" ]; then
     echo "Loading $4 ..."
     if linux "$cos_directory/vmlinuz" cos.mode=$1 cos.source=$3 cos.snapshot=$4 cos.roothash=$cos_roothash $cos_words $cos_arguments $extra_cmdline $cos_mode_cmdline; then
       if initrd "$cos_directory/initrd"; then

@@ -99,6 +99,10 @@ pub(crate) struct CommandLine {
     pub snapshot: String,
     /// `cos.roothash=`
     pub root_hash: RootHash,
+    /// `cos.trial`: the snapshot has not had a good boot yet.
+    pub trial: bool,
+    /// `cos.fallback`: something that comes before it was given up.
+    pub fallback: bool,
     /// `cos.timeout=`: how long to wait for the source.
     pub timeout: Duration,
     /// `rd.cos.overlay=`
@@ -266,6 +270,8 @@ impl CommandLine {
             root_hash: root_hash
                 .parse()
                 .map_err(|_| bad("cos.roothash", root_hash, "64 hexadecimal digits"))?,
+            trial: words.switch("cos.trial"),
+            fallback: words.switch("cos.fallback"),
             timeout: words.seconds("cos.timeout", DEFAULT_TIMEOUT)?,
             overlay,
             volumes,
@@ -329,6 +335,9 @@ mod tests {
         assert_eq!(parsed.timeout, Duration::from_mins(1));
         assert_eq!(parsed.overlay, Some(OverlaySpec::Tmpfs("30%".into())));
         assert!(!parsed.debug_rw && parsed.warnings.is_empty());
+        assert!(!parsed.trial && !parsed.fallback);
+        let parsed = CommandLine::parse(&line("cos.fallback cos.trial")).unwrap();
+        assert!(parsed.trial && parsed.fallback);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::cmdline;
 use crate::log::critical;
+use crate::note;
 use cos_sys::system;
 use cos_sys::tool::Tool;
 use std::error::Error;
@@ -50,6 +51,12 @@ pub(crate) fn handle() -> ExitCode {
     critical(&format!(
         "rebooting in {PAUSE} seconds (rd.shell gives a shell instead): {why}"
     ));
+    if let Err(error) = note::leave(&why) {
+        critical(&format!(
+            "the running system will not learn why: {}",
+            crate::error::chain(&error)
+        ));
+    }
     thread::sleep(Duration::from_secs(PAUSE));
     if let Err(error) = system::reboot() {
         critical(&format!("cannot reboot: {error}"));

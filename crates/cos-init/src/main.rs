@@ -13,11 +13,13 @@ mod grow;
 mod identity;
 mod layout;
 mod log;
+mod note;
 mod plan;
 mod report;
 mod root;
 mod seed;
 mod stages;
+mod trial;
 mod up_to_date;
 mod volume;
 mod writable;
@@ -67,6 +69,14 @@ fn boot() -> Result<(), InitError> {
     let root = root::assemble(&cmdline, &mut log)?;
     let mode = format!("{}_mode", cmdline.mode);
     write(&Path::new(RUN).join(mode), "1\n")?;
+    if cmdline.fallback {
+        write(&Path::new(RUN).join("upgrade_failure"), "1\n")?;
+    }
+    if cmdline.trial
+        && let Err(error) = trial::keep_journal()
+    {
+        log.warn(format!("a failed trial may leave no journal: {error}"));
+    }
     let mut writable = Writable::new(&cmdline, root.source.candidate.device.clone())?;
     let oem = writable.mount_oem(&mut log);
     stages::run(&["pre-rootfs", "rootfs"], &mut log);

@@ -35,6 +35,12 @@ impl Report<'_> {
         field("root_device", &quote(&self.root));
         let oem = self.oem.as_deref().map_or("null".to_owned(), quote);
         field("oem_device", &oem);
+        for (name, value) in [
+            ("trial", self.cmdline.trial),
+            ("fallback", self.cmdline.fallback),
+        ] {
+            field(name, if value { "true" } else { "false" });
+        }
         field("persistent", if self.persistent { "true" } else { "false" });
         let warnings: Vec<String> = self.warnings.iter().map(|text| quote(text)).collect();
         let _infallible = write!(out, "  \"warnings\": [{}]\n}}\n", warnings.join(", "));
@@ -43,7 +49,7 @@ impl Report<'_> {
 }
 
 /// A JSON string (RFC 8259 §7).
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
@@ -74,7 +80,7 @@ mod tests {
     fn the_report_is_an_object() {
         let hash = "ab".repeat(32);
         let cmdline = CommandLine::parse(&format!(
-            "cos.mode=live cos.source=LABEL=X cos.snapshot=7 cos.roothash={hash}"
+            "cos.mode=live cos.trial cos.source=LABEL=X cos.snapshot=7 cos.roothash={hash}"
         ))
         .unwrap();
         let warnings = ["one".to_owned(), "two".to_owned()];
@@ -91,7 +97,8 @@ mod tests {
             format!(
                 "{{\n  \"mode\": \"live\",\n  \"snapshot\": \"7\",\n  \"root_hash\": \"{hash}\",\n  \
                  \"source\": \"/dev/sr0\",\n  \"root_device\": \"/dev/mapper/cos-root\",\n  \
-                 \"oem_device\": null,\n  \"persistent\": false,\n  \"warnings\": [\"one\", \"two\"]\n}}\n"
+                 \"oem_device\": null,\n  \"trial\": true,\n  \"fallback\": false,\n  \
+                 \"persistent\": false,\n  \"warnings\": [\"one\", \"two\"]\n}}\n"
             )
         );
     }

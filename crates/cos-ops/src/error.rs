@@ -235,6 +235,14 @@ pub enum OpsError {
         /// What is wrong.
         source: Damage,
     },
+    /// Health checks could not be looked for.
+    #[error("cannot look for health checks in {}", .path.display())]
+    ListChecks {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A hook could not be run.
     #[error("the hooks of {stage} cannot be run")]
     Hook {

@@ -1,6 +1,7 @@
 //! What the verbs do. Each operation reads an image or probes a machine, plans, executes its plan, and reports
 //! to a [`Monitor`](cos_events::Monitor) on the way.
 
+pub mod assess;
 pub mod build;
 pub mod feature;
 pub mod identity;

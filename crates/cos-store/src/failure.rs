@@ -22,6 +22,10 @@ pub enum FailureStage {
     Health,
     /// The boot was not complete in time.
     Deadline,
+    /// Found out afterwards: its files are not what was written.
+    Damaged,
+    /// Found out afterwards: it ended without a word.
+    Silent,
 }
 
 /// Why a boot of a snapshot failed.
@@ -68,6 +72,15 @@ impl Store {
         write_file(&path, &bytes)
     }
 
+    /// Forgets why a snapshot failed.
+    pub fn forget_failure(&self, id: &SnapshotId) -> Result<(), StoreError> {
+        let path = self.failure_path(id);
+        match fs_err::symlink_metadata(&path) {
+            Ok(_) => crate::draft::remove(&path),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Forgets why snapshots failed, but for those that `keep` names.
     pub fn forget_failures(&self, keep: &[SnapshotId]) -> Result<(), StoreError> {
         let Ok(entries) = fs_err::read_dir(self.root().join(FAILURES)) else {
@@ -81,5 +94,29 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_initrds_note_is_understood() {
+        let note = include_str!("../../cos-init/tests/note.json");
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::new(temp.path());
+        let id: SnapshotId = "0123456789ab".parse().unwrap();
+        fs_err::create_dir_all(temp.path().join(FAILURES)).unwrap();
+        fs_err::write(store.failure_path(&id), note).unwrap();
+        assert_eq!(
+            store.failure(&id),
+            Some(Failure {
+                stage: FailureStage::Initrd,
+                reason: "no root image: it is gone".into(),
+                time: 1_700_000_000,
+                journal: vec!["first \"line\"".into(), "second\tline".into()],
+            })
+        );
     }
 }

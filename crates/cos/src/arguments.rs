@@ -1,7 +1,9 @@
 //! The command line.
 
+mod assess;
 mod machine;
 
+pub(crate) use assess::{AssessArguments, AssessCommand};
 pub(crate) use machine::{
     BootCommand, RollbackArguments, SnapshotArguments, StatusArguments, SwitchArguments,
     UpgradeArguments, UpgradeOptions,

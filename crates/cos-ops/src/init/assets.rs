@@ -103,9 +103,44 @@ pub(super) const PARTS: &[Asset] = &[
         mode: 0o644,
         text: include_str!("../../assets/systemd/cos-setup-reconcile.timer"),
     },
+    Asset {
+        path: "usr/lib/systemd/system/cos-assess.service",
+        mode: 0o644,
+        text: include_str!("../../assets/systemd/cos-assess.service"),
+    },
+    Asset {
+        path: "usr/lib/systemd/system/cos-boot-good.service",
+        mode: 0o644,
+        text: include_str!("../../assets/systemd/cos-boot-good.service"),
+    },
+    Asset {
+        path: "usr/lib/systemd/system/cos-boot-deadline.timer",
+        mode: 0o644,
+        text: include_str!("../../assets/systemd/cos-boot-deadline.timer"),
+    },
+    Asset {
+        path: "usr/lib/systemd/system/cos-boot-deadline.service",
+        mode: 0o644,
+        text: include_str!("../../assets/systemd/cos-boot-deadline.service"),
+    },
+    Asset {
+        path: "usr/lib/systemd/system/cos-diagnose.service",
+        mode: 0o644,
+        text: include_str!("../../assets/systemd/cos-diagnose.service"),
+    },
+    Asset {
+        path: "usr/lib/systemd/system/emergency.service.d/50-cos.conf",
+        mode: 0o644,
+        text: include_str!("../../assets/systemd/emergency-cos.conf"),
+    },
+    Asset {
+        path: "usr/lib/systemd/system.conf.d/50-cos.conf",
+        mode: 0o644,
+        text: include_str!("../../assets/systemd/watchdog.conf"),
+    },
 ];
 
-/// Links that start the stages at their moments, and give the binary the names that the family's users
+/// Links that start the stages and the assessment at their moments, and give the binary the names that the family's users
 /// type: where each is, and what it says.
 pub(super) const LINKS: &[(&str, &str)] = &[
     (
@@ -123,6 +158,22 @@ pub(super) const LINKS: &[(&str, &str)] = &[
     (
         "usr/lib/systemd/system/timers.target.wants/cos-setup-reconcile.timer",
         "../cos-setup-reconcile.timer",
+    ),
+    (
+        "usr/lib/systemd/system/boot-complete.target.requires/cos-assess.service",
+        "../cos-assess.service",
+    ),
+    (
+        "usr/lib/systemd/system/multi-user.target.wants/cos-boot-good.service",
+        "../cos-boot-good.service",
+    ),
+    (
+        "usr/lib/systemd/system/sysinit.target.wants/cos-boot-deadline.timer",
+        "../cos-boot-deadline.timer",
+    ),
+    (
+        "usr/lib/systemd/system/multi-user.target.wants/cos-diagnose.service",
+        "../cos-diagnose.service",
     ),
     ("usr/bin/cos-setup", "cos"),
     ("usr/bin/cos-feature", "cos"),

@@ -66,12 +66,23 @@ fn the_plan_for_a_debian_image() {
     write /usr/lib/systemd/system/cos-setup-network.service
     write /usr/lib/systemd/system/cos-setup-reconcile.service
     write /usr/lib/systemd/system/cos-setup-reconcile.timer
+    write /usr/lib/systemd/system/cos-assess.service
+    write /usr/lib/systemd/system/cos-boot-good.service
+    write /usr/lib/systemd/system/cos-boot-deadline.timer
+    write /usr/lib/systemd/system/cos-boot-deadline.service
+    write /usr/lib/systemd/system/cos-diagnose.service
+    write /usr/lib/systemd/system/emergency.service.d/50-cos.conf
+    write /usr/lib/systemd/system.conf.d/50-cos.conf
     write /etc/cos/config.yaml
     write /etc/cos/bootargs.cfg
     link /usr/lib/systemd/system/sysinit.target.wants/cos-setup-fs.service to ../cos-setup-fs.service
     link /usr/lib/systemd/system/multi-user.target.wants/cos-setup-boot.service to ../cos-setup-boot.service
     link /usr/lib/systemd/system/multi-user.target.wants/cos-setup-network.service to ../cos-setup-network.service
     link /usr/lib/systemd/system/timers.target.wants/cos-setup-reconcile.timer to ../cos-setup-reconcile.timer
+    link /usr/lib/systemd/system/boot-complete.target.requires/cos-assess.service to ../cos-assess.service
+    link /usr/lib/systemd/system/multi-user.target.wants/cos-boot-good.service to ../cos-boot-good.service
+    link /usr/lib/systemd/system/sysinit.target.wants/cos-boot-deadline.timer to ../cos-boot-deadline.timer
+    link /usr/lib/systemd/system/multi-user.target.wants/cos-diagnose.service to ../cos-diagnose.service
     link /usr/bin/cos-setup to cos
     link /usr/bin/cos-feature to cos
     empty /etc/machine-id

@@ -79,6 +79,8 @@ pub(crate) enum BootCommand {
         #[arg(long)]
         reboot: bool,
     },
+    #[command(flatten)]
+    Assess(super::AssessCommand),
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! One function a verb: arguments to request, request to operation, result to output.
 
+mod boot;
 mod build;
 mod config;
 mod feature;

@@ -12,7 +12,7 @@ use cos_ops::snapshots::{self, Changed};
 use cos_ops::status;
 use std::process::ExitCode;
 
-fn machine() -> Result<Machine, Failure> {
+pub(super) fn machine() -> Result<Machine, Failure> {
     require_root().map_err(OpsError::from)?;
     let machine = Machine::probe(&Places::default()).map_err(OpsError::from)?;
     Ok(machine)
@@ -61,6 +61,7 @@ pub(crate) fn boot(
     renderer: &Renderer,
 ) -> Result<ExitCode, Failure> {
     match command {
+        BootCommand::Assess(command) => super::boot::run(command, environment, renderer),
         BootCommand::Once { what, reboot } => {
             let changed = boot_once(what)?;
             let text = match &changed.once {

@@ -104,7 +104,7 @@ pub(super) fn own_request(stage: &str, environment: &Environment) -> StageReques
 }
 
 /// What the kernel was told; a sandbox without /proc has been told nothing.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     fs_err::read("/proc/cmdline")
         .map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
         .unwrap_or_default()
