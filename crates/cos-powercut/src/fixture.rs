@@ -28,6 +28,7 @@ pub fn snapshot(id: &SnapshotId) -> Snapshot {
         date: 1_700_000_000,
         action: Action::Upgrade,
         kernel_arguments: "console=ttyS0 panic=30".into(),
+        machine_arguments: String::new(),
         labels: BTreeMap::new(),
     }
 }
