@@ -76,6 +76,8 @@ stages:
           content: |
             upgrade:
               source: {source}
+            boot:
+              tries: 1
             registry:
               caCertificates: [/etc/cos/fleet.pem]
               authFile: /etc/cos/auth.json
