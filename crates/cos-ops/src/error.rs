@@ -9,7 +9,8 @@ use cos_disk::DiskError;
 use cos_erofs::ErofsError;
 use cos_events::Cancelled;
 use cos_image::ImageError;
-use cos_store::MetadataError;
+use cos_store::{Damage, MetadataError, SnapshotId};
+use cos_sys::root_path::RootPathError;
 use cos_verity::VerityError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -148,6 +149,32 @@ pub enum OpsError {
         /// Why.
         source: DiskError,
     },
+    /// The kernel gave no random bytes.
+    #[error("cannot make up identities")]
+    Random(#[source] getrandom::Error),
+    /// A root hash that is none.
+    #[error("{text:?} is not a root hash")]
+    RootHash {
+        /// What was found.
+        text: String,
+    },
+    /// A snapshot that is there already cannot be used.
+    #[error("snapshot {id} of the running system cannot be used")]
+    Damaged {
+        /// Which one.
+        id: SnapshotId,
+        /// Why.
+        source: Damage,
+    },
+    /// The running system is not the snapshot that it says it is.
+    #[error("snapshot {id} is not the system that runs: its root hash is another")]
+    NotRunning {
+        /// Which one.
+        id: SnapshotId,
+    },
+    /// A file of the running system could not be read.
+    #[error("cannot read the boot loader of the running system")]
+    Pristine(#[source] RootPathError),
     /// Something the image brings could not be looked into.
     #[error("cannot look into the image")]
     Inspect(#[source] io::Error),
@@ -161,7 +188,9 @@ impl OpsError {
             Self::Image { .. }
             | Self::BootFiles(_)
             | Self::Architecture { .. }
-            | Self::Layout(_) => ErrorKind::Image,
+            | Self::Layout(_)
+            | Self::Damaged { .. }
+            | Self::NotRunning { .. } => ErrorKind::Image,
             Self::Arguments(_) | Self::Size(_) | Self::Plan(_) | Self::NoLoader { .. } => {
                 ErrorKind::Request
             }

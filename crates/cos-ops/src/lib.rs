@@ -2,9 +2,12 @@
 //! to a [`Monitor`](cos_events::Monitor) on the way.
 
 pub mod build;
+pub mod deploy;
 pub mod feature;
+pub mod hooks;
 pub mod identity;
 pub mod init;
+pub mod install;
 pub mod lint;
 pub mod root;
 pub mod stage;
