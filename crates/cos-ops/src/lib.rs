@@ -9,6 +9,7 @@ pub mod identity;
 pub mod init;
 pub mod install;
 pub mod lint;
+pub mod reset;
 pub mod root;
 pub mod stage;
 

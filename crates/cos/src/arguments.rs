@@ -1,5 +1,7 @@
 //! The command line.
 
+pub(crate) mod install;
+
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -53,6 +55,10 @@ pub(crate) enum Command {
     Lint(LintArguments),
     /// Make the image this runs in bootable; for a Dockerfile: RUN cos init.
     Init(InitArguments),
+    /// Install the live system, or an image, onto a disk of this machine.
+    Install(Box<install::InstallArguments>),
+    /// In recovery or a live system: bring a machine's system back to this one, or to an image.
+    Reset(Box<install::ResetArguments>),
     /// Run a stage of the machine's cloud-config, with its .before and .after.
     Stage(StageArguments),
     /// Look at cloud-config documents.

@@ -2,6 +2,8 @@
 
 use cos_ops::feature::FeatureError;
 use cos_ops::init::InitError;
+use cos_ops::install::InstallError;
+use cos_ops::reset::ResetError;
 use cos_ops::stage::StageOperationError;
 use cos_ops::{ErrorKind, OpsError};
 use std::io;
@@ -19,6 +21,12 @@ pub(crate) enum Failure {
     Operation(OpsError),
     /// Preparing an image failed.
     Init(InitError),
+    /// Installing failed.
+    Install(InstallError),
+    /// Resetting failed.
+    Reset(ResetError),
+    /// The user is not root.
+    NotRoot,
     /// A stage could not be run at all.
     Stage(StageOperationError),
     /// A feature could not be switched.
@@ -33,6 +41,30 @@ impl From<OpsError> for Failure {
     }
 }
 
+impl From<InstallError> for Failure {
+    fn from(error: InstallError) -> Self {
+        Self::Install(error)
+    }
+}
+
+impl From<ResetError> for Failure {
+    fn from(error: ResetError) -> Self {
+        Self::Reset(error)
+    }
+}
+
+/// A user other than root changes no machine.
+#[derive(Debug)]
+struct NotRoot;
+
+impl std::fmt::Display for NotRoot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("only root can do this")
+    }
+}
+
+impl std::error::Error for NotRoot {}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
@@ -45,6 +77,9 @@ impl Failure {
             Self::Argument { error, .. } => error.as_ref(),
             Self::Operation(error) => error,
             Self::Init(error) => error,
+            Self::Install(error) => error,
+            Self::Reset(error) => error,
+            Self::NotRoot => &NotRoot,
             Self::Stage(error) => error,
             Self::Feature(error) => error,
             Self::Output(error) => error,
@@ -56,6 +91,9 @@ impl Failure {
             Self::Argument { hint, .. } => hint.clone(),
             Self::Operation(error) => error.hint(),
             Self::Init(error) => error.hint(),
+            Self::Install(error) => error.hint(),
+            Self::Reset(error) => error.hint(),
+            Self::NotRoot => Some("run it with sudo, or as root".to_owned()),
             Self::Feature(error) => error.hint(),
             Self::Stage(_) | Self::Output(_) => None,
         }
@@ -70,15 +108,22 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Argument { .. } | Self::Feature(FeatureError::Unknown { .. }) => 2,
-            Self::Operation(error) => match error.kind() {
-                ErrorKind::Request => 2,
-                ErrorKind::Image => 3,
-                ErrorKind::Host => 4,
-                ErrorKind::Cancelled => 130,
-            },
+            Self::Operation(error) => code_of(error.kind()),
+            Self::Install(error) => code_of(error.kind()),
+            Self::Reset(error) => code_of(error.kind()),
+            Self::NotRoot => 4,
             Self::Init(InitError::Cancelled(_)) => 130,
             Self::Init(_) | Self::Stage(_) | Self::Feature(_) => 4,
             Self::Output(_) => 1,
         })
+    }
+}
+
+fn code_of(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Request => 2,
+        ErrorKind::Image => 3,
+        ErrorKind::Host => 4,
+        ErrorKind::Cancelled => 130,
     }
 }

@@ -85,7 +85,7 @@ impl Maker {
 
 /// Opens a device that nobody else uses: it is not mounted, no active swap space, no part of
 /// anything.
-pub(super) fn claim(node: &Path) -> io::Result<File> {
+pub fn claim(node: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)

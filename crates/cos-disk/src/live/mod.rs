@@ -30,7 +30,7 @@ mod whole;
 pub use apply::{LayoutOutcome, Machine, apply};
 pub use content::{Content, probe, probe_at};
 pub use error::LayoutError;
-pub use make::Maker;
+pub use make::{Maker, claim};
 pub use mounts::mount_points;
 pub use plan::{Change, LayoutPlan, plan};
 pub use request::{FileSystem, LayoutRequest, NewPartition, Target};
