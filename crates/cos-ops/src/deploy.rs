@@ -1,11 +1,11 @@
 //! Putting a snapshot where others may be: beside them, then in their place.
 
 use crate::OpsError;
+use crate::build::payload::BuildRequest;
 use crate::build::payload::{Payload, create};
 use crate::build::running::RunningSnapshot;
 use crate::hooks::{HookError, Hooks, RootImage};
 use crate::root::convert::ImageRequest;
-use crate::build::payload::BuildRequest;
 use cos_boot::{Attempts, BootState, KernelArguments, SnapshotId, snapshot_fragment};
 use cos_events::{Cancelled, Monitor, Task};
 use cos_store::{Action, Damage, Store, StoreError, verify_snapshot};
@@ -117,12 +117,7 @@ pub(crate) fn payload(
 }
 
 /// What a failed hook is.
-pub(crate) fn hook(
-    moment: &str,
-    action: Action,
-    suffix: &str,
-    source: HookError,
-) -> DeployError {
+pub(crate) fn hook(moment: &str, action: Action, suffix: &str, source: HookError) -> DeployError {
     let operation = match action {
         Action::Reset => "reset",
         _ => "install",
@@ -135,9 +130,7 @@ pub(crate) fn hook(
 
 /// A directory for temporary data, gone when dropped.
 pub(crate) fn scratch(parent: &Path) -> Result<TempDir, OpsError> {
-    let made = tempfile::Builder::new()
-        .prefix(".cos-")
-        .tempdir_in(parent);
+    let made = tempfile::Builder::new().prefix(".cos-").tempdir_in(parent);
     made.map_err(|source| OpsError::TempDir {
         directory: parent.to_path_buf(),
         source,
@@ -195,7 +188,11 @@ pub(crate) fn write(
     draft.finish(&payload.snapshot, &fragment)?;
     task.finish();
     monitor.checkpoint()?;
-    let task = Task::items(monitor, format!("read snapshot {id} back from {place}"), None);
+    let task = Task::items(
+        monitor,
+        format!("read snapshot {id} back from {place}"),
+        None,
+    );
     read_back(store, id, place)?;
     task.finish();
     Ok(())

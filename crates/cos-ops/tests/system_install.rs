@@ -1,4 +1,9 @@
 //! Installing, judged by other people's tools: onto files and onto disks of the kernel.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
 
 mod common;
 
@@ -38,7 +43,10 @@ fn a_file_becomes_a_disk_that_others_understand() {
     assert_ne!(done.disk, planned.disk, "identities are made up each time");
 
     let names = verified(&tools, &disk);
-    assert_eq!(names, ["bios", "efi", "oem", "recovery", "state", "persistent"]);
+    assert_eq!(
+        names,
+        ["bios", "efi", "oem", "recovery", "state", "persistent"]
+    );
     check_ext4(&tools, &disk, &[3, 4, 5, 6]);
     let efi = format!("{}@@{}", disk.display(), offset(&tools, &disk, 2));
     let listing = tools.run("mdir", &["-i", &efi, "-/", "-b", "::"]);
@@ -96,7 +104,10 @@ fn a_disk_that_is_somebodys_is_refused() {
     request.force = false;
     request.device = other.node.clone();
     let error = refused(&request);
-    assert!(error.to_string().ends_with("is not empty: it holds xfs"), "{error}");
+    assert!(
+        error.to_string().ends_with("is not empty: it holds xfs"),
+        "{error}"
+    );
     let small = LoopDisk::new(&tools, 300, 512);
     request.device = small.node.clone();
     let error = refused(&request);
@@ -135,9 +146,56 @@ fn a_disk_has_the_partitions_that_were_asked_for() {
     request.partitions.insert(Role::Oem, 100 * MIB);
     install(&request, &NoHooks, &Silent).unwrap();
     let found = disk.verified(&tools);
-    insta::assert_debug_snapshot!(found);
+    insta::assert_debug_snapshot!(found, @r#"
+        [
+            "bios 21686148 1",
+            "efi C12A7328 256",
+            "oem 0FC63DAF 100",
+            "recovery 0FC63DAF 37",
+            "state 0FC63DAF 48",
+            "data 0FC63DAF 320",
+            "more 0FC63DAF 120",
+            "swap 0657FD6D 64",
+            "persistent 0FC63DAF 3052",
+        ]
+        "#);
     let kinds: Vec<_> = (2..=9).map(|number| disk.blkid(&tools, number)).collect();
-    insta::assert_debug_snapshot!(kinds);
+    insta::assert_debug_snapshot!(kinds, @r#"
+        [
+            (
+                "vfat",
+                "COS_GRUB",
+            ),
+            (
+                "ext4",
+                "COS_OEM",
+            ),
+            (
+                "ext4",
+                "COS_RECOVERY",
+            ),
+            (
+                "ext4",
+                "COS_STATE",
+            ),
+            (
+                "xfs",
+                "DATA",
+            ),
+            (
+                "btrfs",
+                "MORE",
+            ),
+            (
+                "swap",
+                "swap",
+            ),
+            (
+                "xfs",
+                "COS_PERSISTE",
+            ),
+        ]
+        "#);
     Mounted::new(&disk.partition(9), "xfs", "rw");
     check_ext4(&tools, &disk.node, &[3, 4, 5]);
 }
@@ -177,7 +235,9 @@ fn the_running_system_is_what_is_installed() {
         let from = damaged.store.join(damaged.id.directory()).join(name);
         fs_err::copy(from, to.join(name)).unwrap();
     }
-    let image = fs_err::OpenOptions::new().write(true).open(to.join("root.img"));
+    let image = fs_err::OpenOptions::new()
+        .write(true)
+        .open(to.join("root.img"));
     std::os::unix::fs::FileExt::write_all_at(image.unwrap().file(), b"?", 1 << 20).unwrap();
     damaged.store = copy;
     request.source = SnapshotSource::Running(damaged);
@@ -205,27 +265,48 @@ fn existing_partitions_keep_their_file_systems() {
     request.firmware = Firmware::Bios;
     let error = install(&request, &NoHooks, &Silent).unwrap_err();
     assert!(
-        error.to_string().ends_with("has no partition efi, oem, recovery, state, persistent"),
+        error
+            .to_string()
+            .ends_with("has no partition efi, oem, recovery, state, persistent"),
         "{error}"
     );
     let mut arguments = vec!["-n", "1:0:+1M", "-t", "1:ef02"];
-    for part in ["2:0:+64M", "3:0:+64M", "4:0:+400M", "5:0:+600M", "6:0:+500M"] {
+    for part in [
+        "2:0:+64M",
+        "3:0:+64M",
+        "4:0:+400M",
+        "5:0:+600M",
+        "6:0:+500M",
+    ] {
         arguments.extend(["-n", part]);
     }
     arguments.extend(["-c", "2:efi", "-c", "5:state"]);
     arguments.push(disk.name());
     tools.run("sgdisk", &arguments);
     disk.apply(None, &[]).unwrap();
-    for (number, label) in [(2, "boot"), (3, "COS_OEM"), (4, "COS_RECOVERY"), (5, "mine")] {
+    for (number, label) in [
+        (2, "boot"),
+        (3, "COS_OEM"),
+        (4, "COS_RECOVERY"),
+        (5, "mine"),
+    ] {
         tools.run("mkfs.ext4", &["-q", "-L", label, &disk.partition(number)]);
     }
-    tools.run("mkfs.xfs", &["-q", "-L", "COS_PERSISTENT", &disk.partition(6)]);
+    tools.run(
+        "mkfs.xfs",
+        &["-q", "-L", "COS_PERSISTE", &disk.partition(6)],
+    );
     {
         let state = Mounted::new(&disk.partition(5), "ext4", "rw");
         fs_err::write(state.path().join("kept"), "as it was").unwrap();
     }
     let uuids = || -> Vec<String> {
-        let uuid = |n| tools.run("blkid", &["-p", "-s", "UUID", "-o", "value", &disk.partition(n)]);
+        let uuid = |n| {
+            tools.run(
+                "blkid",
+                &["-p", "-s", "UUID", "-o", "value", &disk.partition(n)],
+            )
+        };
         (2..=6).map(uuid).collect()
     };
     let (table, before) = (disk.verified(&tools), uuids());
@@ -254,7 +335,11 @@ fn existing_partitions_keep_their_file_systems() {
     assert_ne!(second.snapshot.id, done.snapshot.id);
     let state = Mounted::new(&disk.partition(5), "ext4", "ro");
     let store = Store::new(state.path());
-    assert_eq!(store.list().unwrap().len(), 1, "the old snapshot is collected");
+    assert_eq!(
+        store.list().unwrap().len(),
+        1,
+        "the old snapshot is collected"
+    );
     assert_eq!(store.state().unwrap().generation, 3 - 1);
 }
 
@@ -341,8 +426,7 @@ fn another_root(bench: &Bench) -> cos_verity::Verity {
     let SnapshotSource::Image(image) = bench.image("2") else {
         panic!("not an image");
     };
-    let mut loaded =
-        cos_ops::root::convert::load(&image, bench.directory.path(), &Silent).unwrap();
+    let mut loaded = cos_ops::root::convert::load(&image, bench.directory.path(), &Silent).unwrap();
     let mut options = fs_err::OpenOptions::new();
     options.read(true).write(true).create_new(true);
     let file = options.open(bench.path("new.img")).unwrap();

@@ -20,6 +20,25 @@ pub struct Filesystem {
     pub size: Option<u64>,
 }
 
+/// Longest label of an XFS, bytes.
+const XFS_LABEL: usize = 12;
+
+/// The label as a file system of this kind bears it: XFS has room for 12 bytes, so that a longer one is
+/// cut there.
+pub fn label_on<'l>(kind: &str, label: &'l str) -> &'l str {
+    match kind {
+        "xfs" => label.get(..XFS_LABEL).unwrap_or(label),
+        _ => label,
+    }
+}
+
+impl Filesystem {
+    /// Whether it bears this label, as far as it can ([`label_on`]).
+    pub fn bears(&self, label: &str) -> bool {
+        self.label.as_deref() == Some(label_on(self.kind, label))
+    }
+}
+
 /// Reads the superblock of the file or device. `None` when no known file system is there.
 pub fn probe(device: &File) -> io::Result<Option<Filesystem>> {
     probe_at(device, 0)
@@ -234,6 +253,23 @@ mod tests {
         bytes[1024 + 0x78..1024 + 0x7c].copy_from_slice(b"A\x07BC");
         let found = probed(&bytes).unwrap();
         assert_eq!((found.size, found.label, found.uuid), (None, None, None));
+    }
+
+    #[test]
+    fn a_long_label_is_cut_on_xfs_alone() {
+        let bears = |kind, found: &str, wanted| {
+            let filesystem = Filesystem {
+                kind,
+                label: Some(found.into()),
+                uuid: None,
+                size: None,
+            };
+            filesystem.bears(wanted)
+        };
+        assert!(bears("xfs", "COS_PERSISTE", "COS_PERSISTENT"));
+        assert!(!bears("ext4", "COS_PERSISTE", "COS_PERSISTENT"));
+        assert!(bears("xfs", "DATA", "DATA"));
+        assert!(!bears("xfs", "COS_PERSISTE", "COS_STATE"));
     }
 
     #[test]

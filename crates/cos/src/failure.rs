@@ -111,9 +111,8 @@ impl Failure {
             Self::Operation(error) => code_of(error.kind()),
             Self::Install(error) => code_of(error.kind()),
             Self::Reset(error) => code_of(error.kind()),
-            Self::NotRoot => 4,
             Self::Init(InitError::Cancelled(_)) => 130,
-            Self::Init(_) | Self::Stage(_) | Self::Feature(_) => 4,
+            Self::Init(_) | Self::Stage(_) | Self::Feature(_) | Self::NotRoot => 4,
             Self::Output(_) => 1,
         })
     }

@@ -61,11 +61,15 @@ pub(super) fn users(disk: &BlockDevice) -> Result<Vec<String>, LayoutError> {
         let is_it = |node: &Path| device_of(node).is_ok_and(|other| other == number);
         for mount in &mounted {
             if mount.device == number.as_bytes() || is_it(&mount.source) {
-                users.push(format!("{} is mounted on {}", part.name, mount.target.display()));
+                users.push(format!(
+                    "{} is mounted on {}",
+                    part.name,
+                    mount.target.display()
+                ));
             }
         }
         let lines = swaps.split(|&byte| byte == b'\n').skip(1);
-        let files = lines.filter_map(|line| line.split(|byte| byte.is_ascii_whitespace()).next());
+        let files = lines.filter_map(|line| line.split(u8::is_ascii_whitespace).next());
         if files.map(unescape).any(|file| is_it(&file)) {
             users.push(format!("{} is swap space", part.name));
         }

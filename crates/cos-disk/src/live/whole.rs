@@ -288,7 +288,11 @@ mod tests {
     }
 
     fn write_table(path: &Path) {
-        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .unwrap();
         let request = PartitionRequest {
             name: "data".into(),
             type_guid: types::LINUX_DATA,
@@ -315,7 +319,10 @@ mod tests {
         write_table(&path);
         assert_eq!(claimed.finish().unwrap().entries().count(), 1);
         let content = Survey::of(&path).unwrap().content;
-        assert!(matches!(content, WholeContent::Partitions(_)), "{content:?}");
+        assert!(
+            matches!(content, WholeContent::Partitions(_)),
+            "{content:?}"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::identity::Identity;
 use cos_disk::DiskError;
 use cos_disk::gpt::{self, Layout, Partition, PartitionRequest, Size, types};
 use cos_disk::live::{FileSystem, LayoutError, NewPartition};
+use cos_sys::probe::label_on;
 use serde::Serialize;
 use std::fmt;
 use uuid::Uuid;
@@ -121,10 +122,7 @@ impl DiskPlan {
             layout: gpt::plan(&requests, request.disk)?,
             extras: extras.clone(),
         };
-        let (filesystem, given) = (
-            extras.persistent,
-            plan.partition(Role::Persistent).bytes(),
-        );
+        let (filesystem, given) = (extras.persistent, plan.partition(Role::Persistent).bytes());
         let needed = filesystem.least_size();
         if given < needed {
             return Err(PlanError::FileSystemTooLarge {
@@ -154,24 +152,30 @@ impl DiskPlan {
                 Role::Persistent => Some(self.extras.persistent),
                 _ => Some(FileSystem::Ext4),
             };
-            (Some(role), role.label(), filesystem)
+            let kind = filesystem.map_or("", FileSystem::name);
+            let label = role.label().map(|label| label_on(kind, label));
+            (Some(role), label, filesystem)
         });
         let extras = self.extras.partitions.iter().map(|extra| {
             let label = Some(extra.fs_label.as_str()).filter(|label| !label.is_empty());
             (None, label, Some(extra.filesystem))
         });
         let last = Role::ALL.len() - 1;
-        let what = roles.clone().take(last).chain(extras).chain(roles.skip(last));
+        let what = roles
+            .clone()
+            .take(last)
+            .chain(extras)
+            .chain(roles.skip(last));
         let places = (1..).zip(&self.layout.partitions);
-        places
-            .zip(what)
-            .map(|((number, partition), (role, label, filesystem))| PlannedPartition {
+        places.zip(what).map(
+            |((number, partition), (role, label, filesystem))| PlannedPartition {
                 number,
                 partition,
                 role,
                 label,
                 filesystem,
-            })
+            },
+        )
     }
 
     /// The plan for `--json`.
@@ -201,7 +205,10 @@ fn check_names(extras: &[NewPartition]) -> Result<(), PlanError> {
         let name = extra.partition_label.as_deref().unwrap_or_default();
         let is_ours = extra.fs_label.starts_with("COS_");
         let names = [name, extra.fs_label.as_str()];
-        if let Some(name) = names.into_iter().find(|name| taken.contains(name) || is_ours) {
+        if let Some(name) = names
+            .into_iter()
+            .find(|name| taken.contains(name) || is_ours)
+        {
             return Err(PlanError::NameTaken { name: name.into() });
         }
         // The name of one may be its own label.
@@ -276,7 +283,13 @@ mod tests {
             snapshot: vec![200 * MIB],
             ..ContentSizes::default()
         };
-        let plan = DiskPlan::new(&SizeRequest::default(), &Extras::default(), &identity, &content).unwrap();
+        let plan = DiskPlan::new(
+            &SizeRequest::default(),
+            &Extras::default(),
+            &identity,
+            &content,
+        )
+        .unwrap();
         insta::assert_snapshot!(plan, @"
          #  name        label                start        size
          1  bios        -                  1.0 MiB     1.0 MiB
@@ -321,7 +334,18 @@ mod tests {
             persistent: FileSystem::Xfs,
         };
         let plan = with(&extras).unwrap();
-        insta::assert_snapshot!(plan, @"");
+        insta::assert_snapshot!(plan, @"
+         #  name        label                start        size
+         1  bios        -                  1.0 MiB     1.0 MiB
+         2  efi         COS_GRUB           2.0 MiB   256.0 MiB
+         3  oem         COS_OEM          258.0 MiB    64.0 MiB
+         4  recovery    COS_RECOVERY     322.0 MiB    16.0 MiB
+         5  state       COS_STATE        338.0 MiB    16.0 MiB
+         6  data        DATA             354.0 MiB   400.0 MiB
+         7  swap        -                754.0 MiB   400.0 MiB
+         8  persistent  COS_PERSISTE       1.1 GiB     2.9 GiB
+        disk: 4.0 GiB
+        ");
         let last = plan.partitions().last().unwrap();
         assert_eq!(last.partition, plan.partition(Role::Persistent));
         assert_eq!((last.number, last.filesystem), (8, Some(FileSystem::Xfs)));

@@ -3,7 +3,7 @@
 use super::payload::{BiosImages, Parts, Payload, PlacedFile};
 use crate::OpsError;
 use crate::identity::Identity;
-use crate::root::boot_files::BootFilesError;
+use crate::root::boot_files::{BootFilesError, pretty_name};
 use cos_boot::{
     EfiLoader, KernelArguments, LoaderManifest, MANIFEST_PATH, SnapshotId, vendor_redirect,
 };
@@ -106,7 +106,8 @@ fn bios_images(root: &Root, manifest: &LoaderManifest) -> Result<Option<BiosImag
 }
 
 fn read(root: &Root, path: &str, limit: u64) -> Result<Option<Vec<u8>>, OpsError> {
-    root.read(Path::new(path), limit).map_err(OpsError::Pristine)
+    root.read(Path::new(path), limit)
+        .map_err(OpsError::Pristine)
 }
 
 fn required(root: &Root, what: &'static str, path: &str) -> Result<Vec<u8>, OpsError> {
@@ -120,11 +121,10 @@ fn required(root: &Root, what: &'static str, path: &str) -> Result<Vec<u8>, OpsE
 /// `PRETTY_NAME` of os-release.
 fn title(root: &Root) -> Result<String, OpsError> {
     for path in OS_RELEASE {
-        if let Some(bytes) = read(root, path, MAX_TEXT)? {
-            let text = String::from_utf8_lossy(&bytes);
-            if let Some(name) = crate::root::boot_files::pretty_name(&text) {
-                return Ok(name);
-            }
+        if let Some(bytes) = read(root, path, MAX_TEXT)?
+            && let Some(name) = pretty_name(&String::from_utf8_lossy(&bytes))
+        {
+            return Ok(name);
         }
     }
     Ok("cOS".to_owned())

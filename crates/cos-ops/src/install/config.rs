@@ -46,6 +46,10 @@ pub struct ExtraPartition {
 /// What such a file holds. Every key is the flag of that name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct InstallConfig {
     /// The disk.
     pub device: Option<PathBuf>,
@@ -122,8 +126,13 @@ mod tests {
 
     #[test]
     fn a_mistake_has_a_place() {
-        let error = read("device: /dev/vda\ndevise: /dev/vdb\n").unwrap_err().to_string();
-        assert!(error.contains("devise") && error.contains("line 2"), "{error}");
+        let error = read("device: /dev/vda\ndevise: /dev/vdb\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("devise") && error.contains("line 2"),
+            "{error}"
+        );
         let error = read("partitions:\n  state: [1]\n").unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
     }

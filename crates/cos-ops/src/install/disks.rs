@@ -29,7 +29,10 @@ pub struct Disk {
 
 impl fmt::Display for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (node, size) = (self.node.display().to_string(), Bytes(self.size).to_string());
+        let (node, size) = (
+            self.node.display().to_string(),
+            Bytes(self.size).to_string(),
+        );
         write!(f, "{node:<14} {size:>10}  ")?;
         if let Some(model) = &self.model {
             write!(f, "{model}; ")?;

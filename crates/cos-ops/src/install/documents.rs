@@ -74,8 +74,16 @@ fn name_of(source: &str) -> String {
             '_'
         }
     };
-    let name: String = last.to_string_lossy().chars().take(100).map(plain).collect();
-    if name.ends_with(".yaml") || name.ends_with(".yml") {
+    let name: String = last
+        .to_string_lossy()
+        .chars()
+        .take(100)
+        .map(plain)
+        .collect();
+    let ending = Path::new(&name)
+        .extension()
+        .and_then(|ending| ending.to_str());
+    if matches!(ending, Some("yaml" | "yml")) {
         name
     } else {
         format!("{name}.yaml")

@@ -115,7 +115,7 @@ pub enum InstallError {
         free: u64,
     },
     /// The image does not boot by the firmware that is wanted.
-    #[error("the image brings no boot loader for {firmware}, by which this machine boots")]
+    #[error("the image brings no boot loader for {firmware}")]
     Firmware {
         /// `BIOS`, `UEFI`.
         firmware: &'static str,
@@ -173,7 +173,7 @@ pub enum InstallError {
         /// The disk.
         device: PathBuf,
         /// Why.
-        source: DetachedError,
+        source: Box<DetachedError>,
     },
     /// Files on a partition could not be written.
     #[error("cannot write to partition {name}")]
@@ -212,7 +212,6 @@ impl InstallError {
             Self::Cancelled(_) => ErrorKind::Cancelled,
             Self::Deploy(error) => error.kind(),
             Self::Firmware { .. } => ErrorKind::Image,
-            Self::Disk(LayoutError::Busy { .. } | LayoutError::Open { .. }) => ErrorKind::Host,
             Self::Plan(_)
             | Self::Config(_)
             | Self::NoDevice { .. }
@@ -255,9 +254,11 @@ impl InstallError {
                 "partitions are found by their name in the GPT or the label of their file system"
                     .to_owned()
             }
-            Self::NoBiosPlace => "a BIOS boot partition is needed, and the EFI system partition as \
+            Self::NoBiosPlace => {
+                "a BIOS boot partition is needed, and the EFI system partition as \
                  number 2; or use --firmware efi"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::Firmware { .. } => {
                 "--firmware bios or --firmware efi, for a disk of another machine".to_owned()
             }

@@ -30,10 +30,12 @@ pub(super) fn write_disk(
     disk.begin()?;
     writer.contents(&disk, monitor)?;
     step(monitor, "flush the disk", || {
-        disk.file().sync_all().map_err(|source| InstallError::Flush {
-            device: request.device.clone(),
-            source,
-        })
+        disk.file()
+            .sync_all()
+            .map_err(|source| InstallError::Flush {
+                device: request.device.clone(),
+                source,
+            })
     })?;
     for role in [Role::Recovery, Role::State] {
         let label = role.label().unwrap_or_default();
@@ -44,9 +46,7 @@ pub(super) fn write_disk(
     hooks
         .after()
         .map_err(|source| deploy::hook("after", Action::Install, "", source))?;
-    step(monitor, "write the partition table", || {
-        writer.table(&disk)
-    })
+    step(monitor, "write the partition table", || writer.table(&disk))
 }
 
 /// Reports one step without numbers.
@@ -141,10 +141,13 @@ impl<'w> Writer<'w> {
                     self.contents
                         .write_ext4(role, &self.ext4, device.file(), 0)
                         .map_err(self.failed("an ext4 file system"))?;
-                    device.file().sync_all().map_err(|source| InstallError::Flush {
-                        device: self.request.device.clone(),
-                        source,
-                    })
+                    device
+                        .file()
+                        .sync_all()
+                        .map_err(|source| InstallError::Flush {
+                            device: self.request.device.clone(),
+                            source,
+                        })
                 })?,
             }
         }
@@ -185,13 +188,14 @@ impl<'w> Writer<'w> {
         let device = self.attach(&planned, true)?;
         let scratch = self.payload.directory.path();
         let name = role.name();
-        let mounted = DetachedMount::new(device.path(), "ext4", "ro", scratch).map_err(|source| {
-            InstallError::Mount {
-                name: name.to_owned(),
-                device: self.request.device.clone(),
-                source,
-            }
-        })?;
+        let mounted =
+            DetachedMount::new(device.path(), "ext4", "ro", scratch).map_err(|source| {
+                InstallError::Mount {
+                    name: name.to_owned(),
+                    device: self.request.device.clone(),
+                    source: Box::new(source),
+                }
+            })?;
         let store = Store::new(mounted.path());
         let id = &self.payload.snapshot.id;
         deploy::read_back(&store, id, role.label().unwrap_or_default())?;

@@ -9,13 +9,14 @@ use crate::deploy;
 use crate::hooks::Hooks;
 use cos_disk::gpt::{Partition, types};
 use cos_disk::grub_bios::{self, GrubImages};
-use cos_disk::live::{ClaimedDisk, Survey, SurveyedPartition, WholeContent};
+use cos_disk::live::{ClaimedDisk, Content, Survey, SurveyedPartition, WholeContent};
 use cos_disk::{DiskError, Source};
 use cos_events::Monitor;
 use cos_store::{Action, Store};
+use cos_sys::checkpoint::checkpoint;
 use cos_sys::detached_mount::DetachedMount;
 use cos_sys::loop_device::LoopDevice;
-use cos_sys::checkpoint::checkpoint;
+use cos_sys::probe::label_on;
 use cos_sys::root_file::Metadata;
 use cos_sys::root_path::Root;
 use std::fmt;
@@ -35,7 +36,10 @@ pub(super) struct Existing {
 
 impl fmt::Display for Existing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.roles.iter().filter(|(role, _)| *role != Role::Persistent);
+        let names = self
+            .roles
+            .iter()
+            .filter(|(role, _)| *role != Role::Persistent);
         let names: Vec<String> = names
             .map(|(role, found)| format!("{} ({})", found.number, role.name()))
             .collect();
@@ -122,7 +126,10 @@ impl Existing {
         let found = self.partition(role).ok_or_else(missing)?;
         let place = (found.start, found.size);
         let device = attach(&request.device, role.name(), place, read_only)?;
-        let kind = found.content.as_ref().map_or("ext4", |content| content.kind);
+        let kind = found
+            .content
+            .as_ref()
+            .map_or("ext4", |content| content.kind);
         // FAT has no modes: without `quiet`, setting one is an error there.
         let options = match (read_only, kind) {
             (true, _) => "ro",
@@ -134,7 +141,7 @@ impl Existing {
             mount: mount.map_err(|source| InstallError::Mount {
                 name: role.name().to_owned(),
                 device: request.device.clone(),
-                source,
+                source: Box::new(source),
             })?,
             _device: device,
         })
@@ -156,7 +163,7 @@ impl Mounted {
 fn find(partitions: &[SurveyedPartition], role: Role) -> Option<&SurveyedPartition> {
     let label = |found: &&SurveyedPartition| {
         let content = found.content.as_ref();
-        content.is_some_and(|content| content.label.as_deref() == role.label())
+        content.is_some_and(|content| bears(content, role))
     };
     let named = |found: &&SurveyedPartition| found.name == role.name();
     partitions
@@ -165,14 +172,19 @@ fn find(partitions: &[SurveyedPartition], role: Role) -> Option<&SurveyedPartiti
         .or_else(|| partitions.iter().find(named))
 }
 
+fn bears(content: &Content, role: Role) -> bool {
+    let label = role.label().map(|label| label_on(content.kind, label));
+    label.is_some() && content.label.as_deref() == label
+}
+
 /// Whether a partition can be what it is to be, as the boot loader and the initrd look for it.
 fn usable(role: Role, found: &SurveyedPartition) -> Result<(), String> {
     let Some(content) = &found.content else {
         return Err("it has no file system".to_owned());
     };
     let by_label = matches!(role, Role::Oem | Role::Persistent);
-    if by_label && content.label.as_deref() != role.label() {
-        let label = role.label().unwrap_or_default();
+    if by_label && !bears(content, role) {
+        let label = label_on(content.kind, role.label().unwrap_or_default());
         return Err(format!("its file system is not labelled {label}"));
     }
     let is_store = matches!(role, Role::Recovery | Role::State | Role::Oem);
@@ -276,10 +288,12 @@ fn write_loader(
         };
         grub_bios::install(disk.file(), &place, images).map_err(failed)?;
     }
-    disk.file().sync_all().map_err(|source| InstallError::Flush {
-        device: request.device.clone(),
-        source,
-    })
+    disk.file()
+        .sync_all()
+        .map_err(|source| InstallError::Flush {
+            device: request.device.clone(),
+            source,
+        })
 }
 
 /// Writes files, each whole or not at all, and brings them to the disk. Links on the partition lead
@@ -315,7 +329,6 @@ fn write_files(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cos_disk::live::Content;
     use uuid::Uuid;
 
     fn partition(number: u32, name: &str, kind: &'static str, label: &str) -> SurveyedPartition {
@@ -349,9 +362,9 @@ mod tests {
     #[test]
     fn what_would_not_be_found_at_boot_is_refused() {
         let reason = |role, kind, label| usable(role, &partition(1, "x", kind, label)).unwrap_err();
-        insta::assert_snapshot!(reason(Role::Persistent, "xfs", "data"), @"");
-        insta::assert_snapshot!(reason(Role::State, "btrfs", "COS_STATE"), @"");
-        usable(Role::Persistent, &partition(1, "x", "xfs", "COS_PERSISTENT")).unwrap();
+        insta::assert_snapshot!(reason(Role::Persistent, "xfs", "data"), @"its file system is not labelled COS_PERSISTE");
+        insta::assert_snapshot!(reason(Role::State, "btrfs", "COS_STATE"), @"it holds btrfs, and ext4 is needed");
+        usable(Role::Persistent, &partition(1, "x", "xfs", "COS_PERSISTE")).unwrap();
         usable(Role::State, &partition(1, "state", "ext4", "")).unwrap();
     }
 }

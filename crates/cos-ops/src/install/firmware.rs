@@ -47,14 +47,11 @@ pub(super) fn choose(
     payload: &mut Payload,
     bios_place: bool,
 ) -> Result<(), InstallError> {
-    let brings_bios = payload.bios.is_some();
-    let found = decide(
-        request.firmware,
-        request.has_uefi,
-        brings_bios,
-        !payload.efi.is_empty(),
-        bios_place,
-    )?;
+    let brought = Loaders {
+        bios: payload.bios.is_some(),
+        efi: !payload.efi.is_empty(),
+    };
+    let found = decide(request.firmware, request.has_uefi, brought, bios_place)?;
     if !found.bios {
         payload.bios = None;
     }
@@ -64,7 +61,7 @@ pub(super) fn choose(
     Ok(())
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Loaders {
     bios: bool,
     efi: bool,
@@ -73,8 +70,7 @@ struct Loaders {
 fn decide(
     wanted: Firmware,
     has_uefi: bool,
-    brings_bios: bool,
-    brings_efi: bool,
+    brought: Loaders,
     bios_place: bool,
 ) -> Result<Loaders, InstallError> {
     let missing = |firmware| InstallError::Firmware { firmware };
@@ -84,18 +80,18 @@ fn decide(
         Firmware::Efi => false,
         Firmware::Auto => !has_uefi && cfg!(target_arch = "x86_64"),
     };
-    if needs_bios && !brings_bios {
+    if needs_bios && !brought.bios {
         return Err(missing("BIOS"));
     }
     if needs_bios && !bios_place {
         return Err(InstallError::NoBiosPlace);
     }
-    if !needs_bios && !brings_efi {
+    if !needs_bios && !brought.efi {
         return Err(missing("UEFI"));
     }
     Ok(Loaders {
-        bios: brings_bios && bios_place && wanted != Firmware::Efi,
-        efi: brings_efi && wanted != Firmware::Bios,
+        bios: brought.bios && bios_place && wanted != Firmware::Efi,
+        efi: brought.efi && wanted != Firmware::Bios,
     })
 }
 
@@ -109,19 +105,21 @@ mod tests {
             bios: true,
             efi: true,
         };
-        assert_eq!(decide(Firmware::Auto, true, true, true, true).unwrap(), both);
-        assert_eq!(decide(Firmware::Auto, false, true, true, true).unwrap(), both);
-        let only_efi = decide(Firmware::Auto, true, true, true, false).unwrap();
+        let decided = |wanted, has_uefi| decide(wanted, has_uefi, both, true).unwrap();
+        assert_eq!(decided(Firmware::Auto, true), both);
+        assert_eq!(decided(Firmware::Auto, false), both);
+        let only_efi = decide(Firmware::Auto, true, both, false).unwrap();
         assert_eq!((only_efi.bios, only_efi.efi), (false, true));
-        let only_bios = decide(Firmware::Bios, true, true, true, true).unwrap();
+        let only_bios = decided(Firmware::Bios, true);
         assert_eq!((only_bios.bios, only_bios.efi), (true, false));
-        let refused = |wanted, has_uefi, bios, efi, place| {
-            decide(wanted, has_uefi, bios, efi, place)
+        let refused = |wanted, bios, efi, place| {
+            let brought = Loaders { bios, efi };
+            decide(wanted, true, brought, place)
                 .unwrap_err()
                 .to_string()
         };
-        insta::assert_snapshot!(refused(Firmware::Auto, true, true, false, true), @"");
-        insta::assert_snapshot!(refused(Firmware::Bios, true, false, true, true), @"");
-        insta::assert_snapshot!(refused(Firmware::Bios, true, true, true, false), @"");
+        insta::assert_snapshot!(refused(Firmware::Auto, true, false, true), @"the image brings no boot loader for UEFI");
+        insta::assert_snapshot!(refused(Firmware::Bios, false, true, true), @"the image brings no boot loader for BIOS");
+        insta::assert_snapshot!(refused(Firmware::Bios, true, true, false), @"a BIOS could not boot from these partitions");
     }
 }

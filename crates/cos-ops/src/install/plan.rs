@@ -149,7 +149,10 @@ fn describe_new(result: &mut InstallResult, plan: &DiskPlan) -> fmt::Result {
 fn describe_existing(result: &mut InstallResult, existing: &Existing) -> fmt::Result {
     let mut text = String::new();
     describe_before(&mut text, result)?;
-    writeln!(text, "Its partitions and file systems stay; written to: {existing}.")?;
+    writeln!(
+        text,
+        "Its partitions and file systems stay; written to: {existing}."
+    )?;
     describe_snapshot(&mut text, result)?;
     result.text = text;
     Ok(())

@@ -64,11 +64,11 @@ pub(super) fn describe(content: &WholeContent) -> String {
                     .collect::<Vec<_>>()
                     .join(" ")
             });
-            let mut text = format!("partitions {}", named.collect::<Vec<_>>().join(", "));
-            if partitions.len() > MAX_NAMED {
-                text += &format!(" and {} more", partitions.len() - MAX_NAMED);
+            let named = named.collect::<Vec<_>>().join(", ");
+            match partitions.len().saturating_sub(MAX_NAMED) {
+                0 => format!("partitions {named}"),
+                more => format!("partitions {named} and {more} more"),
             }
-            text
         }
     }
 }

@@ -59,8 +59,7 @@ impl Running {
             Err(error) => return Err(failed(error)),
         };
         let bytes = &bytes[..bytes.len().min(MAX_REPORT)];
-        let report: Report =
-            serde_json::from_slice(bytes).map_err(|error| failed(error.into()))?;
+        let report: Report = serde_json::from_slice(bytes).map_err(|error| failed(error.into()))?;
         Ok(Some(Self {
             mode: report.mode,
             device: report.source,

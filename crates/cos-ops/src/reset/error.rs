@@ -66,7 +66,7 @@ pub enum ResetError {
         /// The partition.
         device: PathBuf,
         /// Why.
-        source: DetachedError,
+        source: Box<DetachedError>,
     },
     /// A file system could not be made.
     #[error("cannot make the file system {label} on {}", .device.display())]
@@ -127,7 +127,9 @@ impl ResetError {
                     .to_owned()
             }
             Self::NoDevice => "name it: cos reset /dev/DISK".to_owned(),
-            Self::NoPartition { .. } => "to write the whole disk anew, use `cos install`".to_owned(),
+            Self::NoPartition { .. } => {
+                "to write the whole disk anew, use `cos install`".to_owned()
+            }
             Self::InUse { .. } => "stop what uses it, or unmount it".to_owned(),
             _ => return None,
         })

@@ -10,7 +10,7 @@ use cos_disk::live::{FileSystem, Maker, claim};
 use cos_disk::sparse;
 use cos_events::{Monitor, Task};
 use cos_store::{Action, Store};
-use cos_sys::probe;
+use cos_sys::probe::{self, label_on};
 use fs_err::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
@@ -105,10 +105,17 @@ fn entry(file: PlacedFile) -> Ext4Entry {
 fn wipes(request: &ResetRequest) -> Result<Vec<Wipe<'_>>, ResetError> {
     let partitions = &request.partitions;
     let mut wipes = Vec::new();
-    if let Some(device) = partitions.persistent.as_ref().filter(|_| request.persistent) {
+    if let Some(device) = partitions
+        .persistent
+        .as_ref()
+        .filter(|_| request.persistent)
+    {
         let label = "COS_PERSISTENT";
         let maker = filesystem_of(device)?
-            .map(|filesystem| Maker::find(filesystem, label, request.search_path.as_deref()))
+            .map(|filesystem| {
+                let label = label_on(filesystem.name(), label);
+                Maker::find(filesystem, label, request.search_path.as_deref())
+            })
             .transpose()?;
         wipes.push(Wipe {
             label,

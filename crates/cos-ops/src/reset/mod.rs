@@ -81,7 +81,10 @@ impl fmt::Display for ResetResult {
         let (device, snapshot) = (self.device.display(), &self.snapshot);
         match &self.fate {
             Fate::Kept { removes } => {
-                writeln!(f, "{device} (COS_STATE): the old system boots until the new one is whole")?;
+                writeln!(
+                    f,
+                    "{device} (COS_STATE): the old system boots until the new one is whole"
+                )?;
                 if !removes.is_empty() {
                     writeln!(f, "  removed afterwards: {}", removes.join(", "))?;
                 }
@@ -189,7 +192,11 @@ fn fate(request: &ResetRequest, payload: &Payload) -> Fate {
             };
         }
     };
-    fate_of(&Store::new(mounted.path()), payload, free_bytes(mounted.path()))
+    fate_of(
+        &Store::new(mounted.path()),
+        payload,
+        free_bytes(mounted.path()),
+    )
 }
 
 /// What becomes of a store with `free` bytes of room.

@@ -87,7 +87,7 @@ pub(super) fn mount(
 ) -> Result<DetachedMount, ResetError> {
     DetachedMount::new(device, "ext4", options, scratch).map_err(|source| ResetError::Mount {
         device: device.to_owned(),
-        source,
+        source: Box::new(source),
     })
 }
 
@@ -150,10 +150,13 @@ mod tests {
         assert_eq!((found.oem.clone(), found.persistent.clone()), (None, None));
         assert!(matches!(
             found.check(true, false),
-            Err(ResetError::NoPartition { label: "COS_OEM", .. })
+            Err(ResetError::NoPartition {
+                label: "COS_OEM",
+                ..
+            })
         ));
         let error = ResetPartitions::on_disk_of(&all, Path::new("/dev/vdc1")).unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"disk vdc has no partition COS_STATE");
         let error = ResetPartitions::on_disk_of(&all, Path::new("/dev/vdx")).unwrap_err();
         assert!(matches!(error, ResetError::NoDisk { .. }), "{error}");
     }

@@ -178,10 +178,10 @@ fn required(tree: &Tree, what: &'static str, path: &str) -> Result<Content, Boot
 
 fn title(tree: &Tree, store: &dyn ContentStore) -> Result<String, BootFilesError> {
     for path in OS_RELEASE {
-        if let Some(bytes) = read_small(tree, store, path)? {
-            if let Some(name) = pretty_name(&String::from_utf8_lossy(&bytes)) {
-                return Ok(name);
-            }
+        if let Some(bytes) = read_small(tree, store, path)?
+            && let Some(name) = pretty_name(&String::from_utf8_lossy(&bytes))
+        {
+            return Ok(name);
         }
     }
     Ok("cOS".to_owned())

@@ -135,18 +135,15 @@ pub fn verified(tools: &Tools, disk: &Path) -> Vec<String> {
     let verdict = tools.run("sgdisk", &["-v", disk]);
     assert!(verdict.contains("No problems found"), "{verdict}");
     let dump = tools.run("sfdisk", &["-J", disk]);
-    let names = dump.split("\"name\":\"").skip(1);
+    let names = dump.split("\"name\":").skip(1);
     names
-        .map(|rest| rest.split('"').next().unwrap().to_owned())
+        .map(|rest| rest.split('"').nth(1).unwrap().to_owned())
         .collect()
 }
 
 /// Where a partition begins, as sgdisk sees it, in bytes.
 pub fn offset(tools: &Tools, disk: &Path, number: u32) -> u64 {
-    let text = tools.run(
-        "sgdisk",
-        &[&format!("-i={number}"), disk.to_str().unwrap()],
-    );
+    let text = tools.run("sgdisk", &[&format!("-i={number}"), disk.to_str().unwrap()]);
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix("First sector: "))

@@ -18,7 +18,10 @@ pub fn tiny(directory: &Path, version: &str) -> anyhow::Result<()> {
         ("boot/initrd.img", noise(3 << 20, seed + 1)),
         ("usr/bin/something", noise(6 << 20, seed + 2)),
         ("usr/lib/os-release", os_release.into_bytes()),
-        ("etc/cos/bootargs.cfg", b"set kernelcmd=\"console=ttyS0\"\n".to_vec()),
+        (
+            "etc/cos/bootargs.cfg",
+            b"set kernelcmd=\"console=ttyS0\"\n".to_vec(),
+        ),
         ("usr/lib/cos/boot/manifest.json", manifest().into_bytes()),
         ("usr/lib/cos/boot/bios/boot.img", sector.clone()),
         ("usr/lib/cos/boot/bios/core.img", noise(40_000, 3)),
@@ -30,10 +33,7 @@ pub fn tiny(directory: &Path, version: &str) -> anyhow::Result<()> {
         fs::create_dir_all(path.parent().unwrap_or(directory))?;
         fs::write(path, bytes)?;
     }
-    fs::write(
-        directory.join(LOADER).join("bios/boot_hybrid.img"),
-        sector,
-    )?;
+    fs::write(directory.join(LOADER).join("bios/boot_hybrid.img"), sector)?;
     Ok(())
 }
 

@@ -103,6 +103,10 @@ pub(crate) struct InstallArguments {
 }
 
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct ResetArguments {
     /// In a live system: the disk whose system is reset. Recovery resets the disk it was booted from.
     pub(crate) device: Option<PathBuf>,

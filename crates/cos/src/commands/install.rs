@@ -54,6 +54,17 @@ fn request(
     environment: &Environment,
     renderer: &Renderer,
 ) -> Result<InstallRequest, Failure> {
+    let no_format = arguments.no_format || config.no_format;
+    let shapes = !config.partitions.is_empty()
+        || !config.filesystems.is_empty()
+        || !config.extra_partitions.is_empty()
+        || !arguments.partition.is_empty()
+        || !arguments.filesystem.is_empty()
+        || !arguments.extra_partition.is_empty();
+    if no_format && shapes {
+        let message = "without formatting, no partition can be given a size or file system";
+        return Err(argument(message.to_owned(), None));
+    }
     let http = machine::http(environment);
     let cloud_configs = if arguments.cloud_config.is_empty() {
         &config.cloud_configs
@@ -81,7 +92,7 @@ fn request(
             .map(|source| documents::read(source, &http, renderer))
             .collect::<Result<_, _>>()?,
         has_uefi: Path::new(UEFI).exists(),
-        no_format: arguments.no_format || config.no_format,
+        no_format,
         force: arguments.force || config.force,
         temp_dir: arguments.image.temp_dir.clone(),
         search_path: environment.path.clone(),
@@ -99,7 +110,9 @@ fn source(
         return machine::image(&arguments.image, image, environment);
     }
     match Running::probe(Path::new(machine::RUN))? {
-        Some(running) if running.mode == Mode::Live => Ok(SnapshotSource::Running(running.snapshot)),
+        Some(running) if running.mode == Mode::Live => {
+            Ok(SnapshotSource::Running(running.snapshot))
+        }
         _ => Err(InstallError::NoSource.into()),
     }
 }
@@ -159,8 +172,9 @@ fn extras(arguments: &InstallArguments, config: &InstallConfig) -> Result<Extras
     }
     let mut persistent = FileSystem::Ext4;
     let in_file = config.filesystems.iter();
-    let mut pairs: Vec<(String, String)> =
-        in_file.map(|(name, kind)| (name.clone(), kind.clone())).collect();
+    let mut pairs: Vec<(String, String)> = in_file
+        .map(|(name, kind)| (name.clone(), kind.clone()))
+        .collect();
     for pair in &arguments.filesystem {
         let (name, kind) = pair.split_once('=').unwrap_or((pair, ""));
         pairs.push((name.to_owned(), kind.to_owned()));
@@ -229,12 +243,20 @@ mod tests {
         let read = |text: &str| new_partition(&extra_partition(text)?);
         let partition = read("data=10GiB:xfs:DATA").unwrap();
         assert_eq!(
-            (partition.fs_label.as_str(), partition.size_mib, partition.filesystem),
+            (
+                partition.fs_label.as_str(),
+                partition.size_mib,
+                partition.filesystem
+            ),
             ("DATA", 10 << 10, FileSystem::Xfs)
         );
         let partition = read("data=1").unwrap();
         assert_eq!(
-            (partition.fs_label.as_str(), partition.size_mib, partition.filesystem),
+            (
+                partition.fs_label.as_str(),
+                partition.size_mib,
+                partition.filesystem
+            ),
             ("data", 1, FileSystem::Ext4)
         );
         for bad in ["data", "data=", "data=1GiB:zfs"] {

@@ -63,22 +63,26 @@ fn print(result: &ResetResult, done: &str, renderer: &Renderer) -> Result<ExitCo
 /// Asks whether what will be lost may be.
 fn confirm(request: &ResetRequest) -> Result<(), Failure> {
     let partitions = &request.partitions;
-    let mut lost = format!(
-        "All systems on {} of disk {} are replaced.\n",
+    let mut lost = vec![format!(
+        "All systems on {} of disk {} are replaced.",
         partitions.state.display(),
         partitions.disk
-    );
+    )];
     for (label, wiped) in [
         ("COS_PERSISTENT", request.persistent),
         ("COS_OEM", request.oem),
     ] {
         if wiped {
-            lost += &format!("Everything on {label} is lost.\n");
+            lost.push(format!("Everything on {label} is lost."));
         }
     }
-    match machine::ask(&format!("{lost}Go on? [y/N] "))? {
+    let lost = lost.join("\n");
+    match machine::ask(&format!("{lost}\nGo on? [y/N] "))? {
         Answer::Said(text) if matches!(text.as_str(), "y" | "yes") => Ok(()),
-        Answer::Said(_) => Err(argument("not confirmed, nothing was changed".to_owned(), None)),
+        Answer::Said(_) => Err(argument(
+            "not confirmed, nothing was changed".to_owned(),
+            None,
+        )),
         Answer::NobodyThere => Err(argument(
             "nobody is there to confirm".to_owned(),
             Some("--force asks nothing"),
