@@ -27,6 +27,8 @@ pub(crate) enum Failure {
     Reset(ResetError),
     /// The user is not root.
     NotRoot,
+    /// Another operation changes the machine.
+    Busy(Busy),
     /// A stage could not be run at all.
     Stage(StageOperationError),
     /// A feature could not be switched.
@@ -65,6 +67,18 @@ impl std::fmt::Display for NotRoot {
 
 impl std::error::Error for NotRoot {}
 
+/// Another operation is at work: which one.
+#[derive(Debug)]
+pub(crate) struct Busy(pub(crate) String);
+
+impl std::fmt::Display for Busy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "another operation is at work: {}", self.0)
+    }
+}
+
+impl std::error::Error for Busy {}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
@@ -80,6 +94,7 @@ impl Failure {
             Self::Install(error) => error,
             Self::Reset(error) => error,
             Self::NotRoot => &NotRoot,
+            Self::Busy(error) => error,
             Self::Stage(error) => error,
             Self::Feature(error) => error,
             Self::Output(error) => error,
@@ -94,6 +109,7 @@ impl Failure {
             Self::Install(error) => error.hint(),
             Self::Reset(error) => error.hint(),
             Self::NotRoot => Some("run it with sudo, or as root".to_owned()),
+            Self::Busy(_) => Some("wait until it has ended".to_owned()),
             Self::Feature(error) => error.hint(),
             Self::Stage(_) | Self::Output(_) => None,
         }
@@ -112,7 +128,7 @@ impl Failure {
             Self::Install(error) => code_of(error.kind()),
             Self::Reset(error) => code_of(error.kind()),
             Self::Init(InitError::Cancelled(_)) => 130,
-            Self::Init(_) | Self::Stage(_) | Self::Feature(_) | Self::NotRoot => 4,
+            Self::Init(_) | Self::Stage(_) | Self::Feature(_) | Self::NotRoot | Self::Busy(_) => 4,
             Self::Output(_) => 1,
         })
     }

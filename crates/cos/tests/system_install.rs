@@ -71,7 +71,8 @@ fn an_installation_that_is_killed_is_no_deployment() {
             .args(["-f", "--show", "-P"])
             .arg(&disk),
     );
-    let node = node.unwrap().trim().to_owned();
+    let attached = Attached(node.unwrap().trim().to_owned());
+    let node = attached.0.as_str();
     let moments = [
         "write the boot loader",
         "write COS_RECOVERY",
@@ -81,21 +82,29 @@ fn an_installation_that_is_killed_is_no_deployment() {
         "read COS_STATE back",
     ];
     for moment in moments {
-        kill_at(bench.install().arg(&node), moment);
-        let table = Command::new(&sgdisk).arg("-p").arg(&node).output().unwrap();
+        kill_at(bench.install().arg(node), moment);
+        let table = Command::new(&sgdisk).arg("-p").arg(node).output().unwrap();
         let table = String::from_utf8_lossy(&table.stdout).into_owned();
         assert!(!table.contains("state"), "{moment}: {table}");
-        let (code, text) = said(bench.install().arg("--dry-run").arg(&node));
+        let (code, text) = said(bench.install().arg("--dry-run").arg(node));
         assert_eq!(code, 0, "{moment}: {text}");
         assert!(text.contains("was not finished"), "{moment}: {text}");
     }
-    let (code, text) = said(bench.install().arg(&node));
+    let (code, text) = said(bench.install().arg(node));
     assert_eq!(code, 0, "{text}");
-    process::run(Command::new(&sgdisk).arg("-v").arg(&node)).unwrap();
-    let (code, text) = said(bench.install().arg(&node));
+    process::run(Command::new(&sgdisk).arg("-v").arg(node)).unwrap();
+    let (code, text) = said(bench.install().arg(node));
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("holds a cOS deployment"), "{text}");
-    process::run(Command::new("losetup").args(["-d", &node])).unwrap();
+}
+
+/// A loop device, gone with the test.
+struct Attached(String);
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        drop(Command::new("losetup").args(["-d", &self.0]).output());
+    }
 }
 
 /// Runs a command that speaks JSON and kills it as soon as a task begins.

@@ -3,15 +3,20 @@
 use super::request::{self, argument};
 use crate::arguments::install::ImageArguments;
 use crate::environment::Environment;
-use crate::failure::Failure;
+use crate::failure::{Busy, Failure};
 use cos_http::{HttpConfig, Proxies};
 use cos_ops::deploy::SnapshotSource;
+use cos_sys::lock::{Lock, try_lock};
 use cos_sys::tool::Tool;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where a system that cos-init started keeps the state of its boot.
 pub(super) const RUN: &str = "/run/cos";
+
+/// The lock of the operations that change this machine.
+const LOCK: &str = "/run/cos/lock";
 
 /// What somebody says, or that there is nobody to ask.
 pub(super) enum Answer {
@@ -25,6 +30,15 @@ pub(super) fn require_root() -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::NotRoot)
+}
+
+/// Lets one operation change this machine at a time. The lock goes away with the process.
+pub(super) fn lock(operation: &str) -> Result<Lock, Failure> {
+    let holder = format!("cos {operation}, process {}", std::process::id());
+    match try_lock(Path::new(LOCK), &holder)? {
+        Ok(lock) => Ok(lock),
+        Err(holder) => Err(Failure::Busy(Busy(holder))),
+    }
 }
 
 /// A question on the terminal, and the line that is the answer.

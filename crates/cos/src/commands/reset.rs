@@ -48,6 +48,7 @@ pub(crate) fn reset(
     if !arguments.force {
         confirm(&request)?;
     }
+    let _lock = machine::lock("reset")?;
     let result = execute(&request, &NoHooks, renderer)?;
     let code = print(&result, "reset\n", renderer)?;
     let afterwards = arguments.afterwards;
