@@ -41,7 +41,6 @@ pub(crate) fn install(
         renderer.result(&result.to_string(), &result)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let _lock = machine::lock("install")?;
     let result = execute(&request, &NoHooks, renderer)?;
     renderer.result(&format!("{result}installed\n"), &result)?;
     let reboot = arguments.afterwards.reboot || config.reboot && !arguments.afterwards.poweroff;
