@@ -64,6 +64,26 @@ pub fn install(
     })
 }
 
+/// Puts GRUB's core image alone into the BIOS boot partition. What starts it is the [`boot_code`].
+pub fn install_core(file: &File, partition: &Partition, core: &[u8]) -> Result<(), DiskError> {
+    let core = core_image(core, partition)?;
+    let written = file.file().write_all_at(&core, partition.offset());
+    written.map_err(|source| DiskError::InstallGrub {
+        path: file.path().into(),
+        source,
+    })
+}
+
+/// The code that starts GRUB's core image from the BIOS boot partition, for an MBR without a BIOS
+/// parameter block.
+pub fn boot_code(boot: &[u8], partition: &Partition) -> Result<[u8; BOOT_CODE], DiskError> {
+    let sector = boot_sector(boot, partition.start_lba)?;
+    let mut code = [0; BOOT_CODE];
+    code.copy_from_slice(&sector[..BOOT_CODE]);
+    code[PARAMETER_BLOCK].fill(0);
+    Ok(code)
+}
+
 fn boot_sector(boot: &[u8], core_lba: u64) -> Result<[u8; SECTOR as usize], DiskError> {
     let mut mbr: [u8; SECTOR as usize] = boot
         .try_into()

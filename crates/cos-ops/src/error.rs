@@ -2,18 +2,17 @@
 
 use crate::build::plan::PlanError;
 use crate::build::sizes::{Bytes, SizeError};
+use crate::hooks::HookError;
 use crate::machine::{MachineError, Mode};
 use crate::root::boot_files::BootFilesError;
 use crate::root::layout::LayoutError;
-use crate::stage::StageOperationError;
 use cos_boot::{ArgumentsError, EnvironmentError, TransitionError};
 use cos_disk::DiskError;
 use cos_erofs::ErofsError;
 use cos_events::Cancelled;
 use cos_image::ImageError;
 use cos_store::{Damage, InvalidSnapshotId, MetadataError, SnapshotId, StoreError};
-use cos_sys::loop_device::LoopError;
-use cos_sys::mount::MountError;
+use cos_sys::root_path::RootPathError;
 use cos_verity::VerityError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -156,6 +155,32 @@ pub enum OpsError {
         /// Why.
         source: DiskError,
     },
+    /// The kernel gave no random bytes.
+    #[error("cannot make up identities")]
+    Random(#[source] getrandom::Error),
+    /// A root hash that is none.
+    #[error("{text:?} is not a root hash")]
+    RootHash {
+        /// What was found.
+        text: String,
+    },
+    /// A snapshot that is there already cannot be used.
+    #[error("snapshot {id} of the running system cannot be used")]
+    Damaged {
+        /// Which one.
+        id: SnapshotId,
+        /// Why.
+        source: Damage,
+    },
+    /// The running system is not the snapshot that it says it is.
+    #[error("snapshot {id} is not the system that runs: its root hash is another")]
+    NotRunning {
+        /// Which one.
+        id: SnapshotId,
+    },
+    /// A file of the running system could not be read.
+    #[error("cannot read the boot loader of the running system")]
+    Pristine(#[source] RootPathError),
     /// Something the image brings could not be looked into.
     #[error("cannot look into the image")]
     Inspect(#[source] io::Error),
@@ -227,14 +252,6 @@ pub enum OpsError {
         /// Bytes free.
         free: u64,
     },
-    /// A snapshot is not what was written.
-    #[error("snapshot {id} is damaged")]
-    Damaged {
-        /// Which one.
-        id: SnapshotId,
-        /// What is wrong.
-        source: Damage,
-    },
     /// Health checks could not be looked for.
     #[error("cannot look for health checks in {}", .path.display())]
     ListChecks {
@@ -243,28 +260,14 @@ pub enum OpsError {
         /// Why.
         source: io::Error,
     },
-    /// A hook could not be run.
-    #[error("the hooks of {stage} cannot be run")]
+    /// A hook failed.
+    #[error("hook {stage} failed")]
     Hook {
         /// The stage.
-        stage: String,
+        stage: &'static str,
         /// Why.
-        source: Box<StageOperationError>,
+        source: HookError,
     },
-    /// A hook failed.
-    #[error("a hook of {stage} failed: {}", .failures.join("; "))]
-    HookFailed {
-        /// The stage.
-        stage: String,
-        /// What failed.
-        failures: Vec<String>,
-    },
-    /// The new root could not be mounted.
-    #[error("cannot mount the new root")]
-    Mount(#[source] MountError),
-    /// The new root image could not be made a device.
-    #[error("cannot attach the new root image")]
-    Attach(#[source] Box<LoopError>),
 }
 
 impl OpsError {
@@ -275,7 +278,9 @@ impl OpsError {
             Self::Image { .. }
             | Self::BootFiles(_)
             | Self::Architecture { .. }
-            | Self::Layout(_) => ErrorKind::Image,
+            | Self::Layout(_)
+            | Self::Damaged { .. }
+            | Self::NotRunning { .. } => ErrorKind::Image,
             Self::Arguments(_)
             | Self::Size(_)
             | Self::Plan(_)

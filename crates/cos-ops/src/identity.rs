@@ -24,6 +24,13 @@ impl Identity {
         }
     }
 
+    /// An identity that no other medium has.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        Ok(Self { seed })
+    }
+
     /// The UUID of one role: `disk`, `state partition`, …
     pub fn uuid(&self, role: &str) -> Uuid {
         let bytes = self.bytes(role);
@@ -57,6 +64,12 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn random_identities_differ() {
+        let (one, other) = (Identity::random().unwrap(), Identity::random().unwrap());
+        assert_ne!(one.uuid("disk"), other.uuid("disk"));
+    }
 
     #[test]
     fn identities_follow_from_their_parts_and_role() {

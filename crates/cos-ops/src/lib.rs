@@ -3,11 +3,15 @@
 
 pub mod assess;
 pub mod build;
+pub mod deploy;
 pub mod feature;
+pub mod hooks;
 pub mod identity;
 pub mod init;
+pub mod install;
 pub mod lint;
 pub mod machine;
+pub mod reset;
 pub mod root;
 pub mod snapshots;
 pub mod stage;

@@ -6,15 +6,17 @@
     reason = "tests stop at the first surprise"
 )]
 
-mod common;
+#[path = "common/machinery.rs"]
+mod machinery;
 
-use common::{Machinery, VERSION_1, VERSION_2};
 use cos_events::{Monitor, Silent};
-use cos_ops::upgrade::{Extent, Hooks, Moment, NoHooks, Outcome};
+use cos_ops::hooks::{HookError, Hooks, NewRoot, NoHooks, RootImage, changed};
+use cos_ops::upgrade::{Extent, Outcome};
 use cos_ops::{ErrorKind, OpsError};
 use cos_store::verify_snapshot;
 use cos_testkit::faulty_registry::Faults;
-use std::path::Path;
+use machinery::{Machinery, VERSION_1, VERSION_2};
+use std::error::Error as _;
 use std::sync::Mutex;
 
 #[test]
@@ -199,6 +201,15 @@ fn only_one_operation_is_at_work() {
     machinery.upgrade(Extent::Whole, &NoHooks).unwrap();
 }
 
+/// When in an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Before,
+    AfterChroot,
+    After,
+    Post,
+}
+
 /// Notes the moments, changes the new root, and fails where it is told to.
 #[derive(Default)]
 struct Scripted {
@@ -206,34 +217,36 @@ struct Scripted {
     fails_at: Option<Moment>,
 }
 
-impl Hooks for Scripted {
-    fn run(
-        &self,
-        operation: &str,
-        moment: Moment,
-        root: Option<&Path>,
-        _: &dyn Monitor,
-    ) -> Result<(), OpsError> {
+impl Scripted {
+    fn at(&self, moment: Moment) -> Result<(), HookError> {
         self.moments.lock().unwrap().push(moment);
-        if let Some(root) = root {
-            assert_eq!(
-                fs_err::read_to_string(root.join("etc/version")).unwrap(),
-                VERSION_2
-            );
-            fs_err::write(root.join("etc/site"), "by a hook\n").unwrap();
-            fs_err::remove_file(root.join("etc/unwanted")).unwrap();
-        }
         if self.fails_at == Some(moment) {
-            return Err(OpsError::HookFailed {
-                stage: moment.stage(operation),
-                failures: vec!["told to".to_owned()],
-            });
+            return Err("told to".into());
         }
         Ok(())
     }
+}
 
-    fn any(&self, _: &str, _: Moment, _: &Path, _: &dyn Monitor) -> Result<bool, OpsError> {
-        Ok(true)
+impl Hooks for Scripted {
+    fn before(&self) -> Result<(), HookError> {
+        self.at(Moment::Before)
+    }
+
+    fn after_chroot(&self, root: &RootImage<'_>) -> Result<Option<NewRoot>, HookError> {
+        changed(root, 1, &Silent, |root| {
+            assert_eq!(fs_err::read_to_string(root.join("etc/version"))?, VERSION_2);
+            fs_err::write(root.join("etc/site"), "by a hook\n")?;
+            fs_err::remove_file(root.join("etc/unwanted"))?;
+            self.at(Moment::AfterChroot)
+        })
+    }
+
+    fn after(&self) -> Result<(), HookError> {
+        self.at(Moment::After)
+    }
+
+    fn post(&self) -> Result<(), HookError> {
+        self.at(Moment::Post)
     }
 }
 
@@ -272,7 +285,8 @@ fn a_failing_hook_stops_before_the_commit_and_not_after_it() {
             ..Scripted::default()
         };
         let error = machinery.upgrade(Extent::Whole, &hooks).unwrap_err();
-        assert!(error.to_string().contains("told to"), "{error}");
+        let cause = error.source().unwrap().to_string();
+        assert_eq!(cause, "told to");
         assert_eq!(
             (machinery.state(), machinery.entries()),
             (before.clone(), entries.clone())

@@ -6,7 +6,7 @@
 mod kernel;
 mod table;
 
-pub use kernel::{add_partition, resize_partition};
+pub use kernel::{add_partition, forget_partition, resize_partition};
 pub use table::{Entry, Table};
 
 use crate::block::{BlockDevice, Partition};
@@ -58,6 +58,16 @@ pub enum GptError {
     /// The kernel did not take a new partition.
     #[error("the kernel does not take the new partition {number} of {}", .disk.display())]
     Add {
+        /// The disk.
+        disk: PathBuf,
+        /// The partition.
+        number: u32,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel keeps a partition that is no longer there.
+    #[error("the kernel does not let partition {number} of {} go", .disk.display())]
+    Forget {
         /// The disk.
         disk: PathBuf,
         /// The partition.

@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod checkpoint;
+pub mod detached_mount;
 pub mod device_mapper;
 pub mod device_spec;
 pub mod ext4;

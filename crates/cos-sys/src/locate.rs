@@ -34,9 +34,7 @@ impl Candidate {
             DeviceSpec::Uuid(uuid) => filesystem
                 .and_then(|found| found.uuid.as_ref())
                 .is_some_and(|found| found.eq_ignore_ascii_case(uuid)),
-            DeviceSpec::Label(label) => {
-                filesystem.and_then(|found| found.label.as_ref()) == Some(label)
-            }
+            DeviceSpec::Label(label) => filesystem.is_some_and(|found| found.bears(label)),
             DeviceSpec::Path(path) => {
                 self.device.node == *path
                     || fs_err::canonicalize(path).is_ok_and(|real| real == self.device.node)

@@ -20,14 +20,42 @@ pub struct Filesystem {
     pub size: Option<u64>,
 }
 
+/// Longest label of an XFS, bytes.
+const XFS_LABEL: usize = 12;
+
+/// The label as a file system of this kind bears it: XFS has room for 12 bytes, so that a longer one is
+/// cut there.
+pub fn label_on<'l>(kind: &str, label: &'l str) -> &'l str {
+    match kind {
+        "xfs" => label.get(..XFS_LABEL).unwrap_or(label),
+        _ => label,
+    }
+}
+
+impl Filesystem {
+    /// Whether it bears this label, as far as it can ([`label_on`]).
+    pub fn bears(&self, label: &str) -> bool {
+        self.label.as_deref() == Some(label_on(self.kind, label))
+    }
+}
+
 /// Reads the superblock of the file or device. `None` when no known file system is there.
 pub fn probe(device: &File) -> io::Result<Option<Filesystem>> {
-    // One sector of 4096 bytes holds everything but the ISO 9660 descriptor.
-    let head = read_at(device, 0, 4096)?;
-    if let Some(found) = ext4(&head).or_else(|| erofs(&head)) {
+    probe_at(device, 0)
+}
+
+/// Like [`probe`], of what begins at byte `start`: a partition, looked at through its disk.
+pub fn probe_at(device: &File, start: u64) -> io::Result<Option<Filesystem>> {
+    // One sector of 4096 bytes holds everything but the descriptors of ISO 9660 and Btrfs.
+    let head = read_at(device, start, 4096)?;
+    let known = xfs(&head).or_else(|| ext4(&head)).or_else(|| erofs(&head));
+    if known.is_some() {
+        return Ok(known);
+    }
+    if let Some(found) = btrfs(&read_at(device, start + 65536, 4096)?) {
         return Ok(Some(found));
     }
-    let descriptor = read_at(device, 32768, 2048)?;
+    let descriptor = read_at(device, start + 32768, 2048)?;
     Ok(iso9660(&descriptor).or_else(|| vfat(&head)))
 }
 
@@ -50,6 +78,36 @@ pub fn read_at(device: &File, offset: u64, length: usize) -> io::Result<Vec<u8>>
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let field = bytes.get(at..at + 4)?;
     Some(u32::from_le_bytes(field.try_into().ok()?))
+}
+
+/// `linux/fs/xfs/libxfs/xfs_format.h`, `struct xfs_dsb`, at byte 0, big-endian.
+fn xfs(head: &[u8]) -> Option<Filesystem> {
+    let superblock = head.get(..512)?;
+    if &superblock[..4] != b"XFSB" {
+        return None;
+    }
+    let block = u32::from_be_bytes(superblock[4..8].try_into().ok()?);
+    let blocks = u64::from_be_bytes(superblock[8..16].try_into().ok()?);
+    Some(Filesystem {
+        kind: "xfs",
+        label: text(&superblock[108..120]),
+        uuid: dashed_uuid(&superblock[32..48]),
+        size: blocks.checked_mul(u64::from(block)),
+    })
+}
+
+/// `linux/btrfs_tree.h`, `struct btrfs_super_block`, at byte 65536. The size is that of all its
+/// devices, so none is stated.
+fn btrfs(superblock: &[u8]) -> Option<Filesystem> {
+    if superblock.get(0x40..0x48)? != b"_BHRfS_M" {
+        return None;
+    }
+    Some(Filesystem {
+        kind: "btrfs",
+        label: text(superblock.get(0x12b..0x22b)?),
+        uuid: dashed_uuid(&superblock[0x20..0x30]),
+        size: None,
+    })
 }
 
 /// linux/fs/ext4/ext4.h, `struct ext4_super_block`, at byte 1024.
@@ -195,6 +253,23 @@ mod tests {
         bytes[1024 + 0x78..1024 + 0x7c].copy_from_slice(b"A\x07BC");
         let found = probed(&bytes).unwrap();
         assert_eq!((found.size, found.label, found.uuid), (None, None, None));
+    }
+
+    #[test]
+    fn a_long_label_is_cut_on_xfs_alone() {
+        let bears = |kind, found: &str, wanted| {
+            let filesystem = Filesystem {
+                kind,
+                label: Some(found.into()),
+                uuid: None,
+                size: None,
+            };
+            filesystem.bears(wanted)
+        };
+        assert!(bears("xfs", "COS_PERSISTE", "COS_PERSISTENT"));
+        assert!(!bears("ext4", "COS_PERSISTE", "COS_PERSISTENT"));
+        assert!(bears("xfs", "DATA", "DATA"));
+        assert!(!bears("xfs", "COS_PERSISTE", "COS_STATE"));
     }
 
     #[test]

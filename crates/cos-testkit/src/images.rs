@@ -8,6 +8,7 @@
 mod base;
 mod context;
 mod storage;
+mod tiny;
 mod variant;
 
 pub use variant::{AddedFile, Versions};
@@ -19,6 +20,8 @@ use fs_err as fs;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use storage::Storage;
+
+pub use tiny::tiny;
 
 /// A Debian release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

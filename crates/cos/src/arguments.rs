@@ -1,6 +1,7 @@
 //! The command line.
 
 mod assess;
+pub(crate) mod install;
 mod machine;
 
 pub(crate) use assess::{AssessArguments, AssessCommand};
@@ -62,6 +63,10 @@ pub(crate) enum Command {
     Lint(LintArguments),
     /// Make the image this runs in bootable; for a Dockerfile: RUN cos init.
     Init(InitArguments),
+    /// Install the live system, or an image, onto a disk of this machine.
+    Install(Box<install::InstallArguments>),
+    /// In recovery or a live system: bring a machine's system back to this one, or to an image.
+    Reset(Box<install::ResetArguments>),
     /// Run a stage of the machine's cloud-config, with its .before and .after.
     Stage(StageArguments),
     /// Look at cloud-config documents.
@@ -125,7 +130,7 @@ pub(crate) struct SourceArguments {
 }
 
 /// How registries are reached.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct RegistryArguments {
     /// Use plain HTTP with this registry. May be repeated.
     #[arg(long, value_name = "HOST[:PORT]")]

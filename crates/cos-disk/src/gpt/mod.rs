@@ -9,7 +9,7 @@ pub mod table;
 pub mod types;
 
 pub use plan::{Layout, PartitionRequest, Size, plan};
-pub use table::{Partition, Table, read_table, write_table};
+pub use table::{Partition, Table, read_table, write_table, write_table_with};
 
 /// Bytes of a sector in the tables that are written.
 pub const SECTOR: u64 = 512;

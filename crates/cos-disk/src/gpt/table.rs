@@ -18,6 +18,9 @@ const ENTRY_SIZE: u32 = 128;
 /// The most entries a foreign table may have; more is taken as damage.
 const MAX_ENTRIES: u32 = 1024;
 
+/// Bytes of boot code in an MBR.
+const BOOT_CODE: usize = 440;
+
 /// Where the partition entries of an MBR start in its sector.
 const MBR_ENTRIES: u64 = 446;
 
@@ -110,6 +113,18 @@ pub fn write_table(
     disk_guid: Uuid,
     partitions: &[Partition],
 ) -> Result<(), DiskError> {
+    write_table_with(file, total_bytes, disk_guid, partitions, &[])
+}
+
+/// Like [`write_table`], with up to 440 bytes of boot code in sector 0. The primary table's header, at
+/// byte 512, is what is written last of all.
+pub fn write_table_with(
+    file: &File,
+    total_bytes: u64,
+    disk_guid: Uuid,
+    partitions: &[Partition],
+    boot_code: &[u8],
+) -> Result<(), DiskError> {
     let sectors = total_bytes / SECTOR;
     if sectors < 2 * BACKUP_SECTORS + 2 {
         let needed = (2 * BACKUP_SECTORS + 2) * SECTOR;
@@ -133,7 +148,7 @@ pub fn write_table(
         if file.metadata()?.is_file() && file.metadata()?.len() < total_bytes {
             file.set_len(total_bytes)?;
         }
-        write_protective_mbr(file, sectors)?;
+        write_protective_mbr(file, sectors, boot_code)?;
         write_copies(file, &header, &entries, SECTOR)
     };
     written().map_err(|source| DiskError::WriteTable {
@@ -206,8 +221,10 @@ fn write_copies(
 }
 
 /// The MBR that tells tools without knowledge of GPT that the disk is full.
-fn write_protective_mbr(file: &File, sectors: u64) -> io::Result<()> {
+fn write_protective_mbr(file: &File, sectors: u64, boot_code: &[u8]) -> io::Result<()> {
     let mut mbr = [0; SECTOR as usize];
+    let code = &boot_code[..boot_code.len().min(BOOT_CODE)];
+    mbr[..code.len()].copy_from_slice(code);
     let entry = [0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0];
     mbr[MBR_ENTRIES as usize..][..entry.len()].copy_from_slice(&entry);
     mbr[MBR_ENTRIES as usize + 12..][..4].copy_from_slice(&protected(sectors).to_le_bytes());

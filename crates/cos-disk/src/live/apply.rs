@@ -77,16 +77,22 @@ fn lock(node: &Path) -> Result<File, LayoutError> {
         path: node.to_owned(),
         source,
     })?;
+    lock_open(&file)?;
+    Ok(file)
+}
+
+/// Locks an open disk, patiently.
+pub(super) fn lock_open(file: &File) -> Result<(), LayoutError> {
     let begin = Instant::now();
     loop {
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
             Err(Errno::WOULDBLOCK | Errno::INTR) if begin.elapsed() < LOCK_PATIENCE => {
                 sleep(Duration::from_millis(50));
             }
             Err(errno) => {
                 return Err(LayoutError::Locked {
-                    path: node.to_owned(),
+                    path: file.path().to_owned(),
                     source: errno.into(),
                 });
             }

@@ -48,31 +48,36 @@ const MAGICS: [(&str, u64, &[u8]); 17] = [
 
 /// Reads the superblocks of the file or device, `None` when nothing known is there.
 pub fn probe(device: &File) -> io::Result<Option<Content>> {
+    probe_at(device, 0)
+}
+
+/// Like [`probe`], of what begins at byte `start`: a partition, looked at through its disk.
+pub fn probe_at(device: &File, start: u64) -> io::Result<Option<Content>> {
     // Containers first: a signature of what they held before may have been left in them.
     for (kind, at, magic) in MAGICS {
-        if read_at(device, at, magic.len())? == magic {
+        if read_at(device, start + at, magic.len())? == magic {
             return Ok(Some(Content {
                 kind,
                 ..Content::default()
             }));
         }
     }
-    if let Some(found) = xfs(&read_at(device, 0, 512)?) {
+    if let Some(found) = xfs(&read_at(device, start, 512)?) {
         return Ok(Some(found));
     }
-    if let Some(found) = btrfs(&read_at(device, 65536, 4096)?) {
+    if let Some(found) = btrfs(&read_at(device, start + 65536, 4096)?) {
         return Ok(Some(found));
     }
     for page in [4096, 8192, 16384, 65536] {
-        if let Some(found) = swap(&read_at(device, 0, page)?) {
+        if let Some(found) = swap(&read_at(device, start, page)?) {
             return Ok(Some(found));
         }
     }
-    let Some(found) = boot::probe(device)? else {
+    let Some(found) = boot::probe_at(device, start)? else {
         return Ok(None);
     };
     let grain = match found.kind {
-        "ext4" => ext4_grain(&read_at(device, 1024, 1024)?).unwrap_or(0),
+        "ext4" => ext4_grain(&read_at(device, start + 1024, 1024)?).unwrap_or(0),
         _ => 0,
     };
     Ok(Some(Content {

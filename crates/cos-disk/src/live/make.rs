@@ -12,7 +12,8 @@ use std::num::NonZeroU64;
 use std::path::Path;
 
 /// A file system to be made, and the tool for it.
-pub(super) struct Maker {
+#[derive(Debug)]
+pub struct Maker {
     tool: Tool,
     filesystem: FileSystem,
     label: String,
@@ -20,7 +21,7 @@ pub(super) struct Maker {
 
 impl Maker {
     /// Looks for the tool.
-    pub(super) fn find(
+    pub fn find(
         filesystem: FileSystem,
         label: &str,
         search_path: Option<&OsStr>,
@@ -41,7 +42,7 @@ impl Maker {
 
     /// Makes it on a partition whose first MiB is blank, and leaves that blank if it fails: the next
     /// run knows by it that nothing was made.
-    pub(super) fn run(&self, node: &Path) -> Result<(), LayoutError> {
+    pub fn run(&self, node: &Path) -> Result<(), LayoutError> {
         drop(claim(node).map_err(|source| LayoutError::Busy {
             disk: node.to_owned(),
             source,
@@ -84,7 +85,7 @@ impl Maker {
 
 /// Opens a device that nobody else uses: it is not mounted, no active swap space, no part of
 /// anything.
-pub(super) fn claim(node: &Path) -> io::Result<File> {
+pub fn claim(node: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)

@@ -25,10 +25,14 @@ mod inspect;
 mod kernel;
 mod make;
 mod mounts;
+mod whole;
 
 pub use apply::{LayoutOutcome, Machine, apply};
-pub use content::{Content, probe};
+pub use content::{Content, probe, probe_at};
 pub use error::LayoutError;
+pub use make::{Maker, claim};
+pub use mounts::mount_points;
 pub use plan::{Change, LayoutPlan, plan};
 pub use request::{FileSystem, LayoutRequest, NewPartition, Target};
 pub use state::{DiskState, Occupant, TableState};
+pub use whole::{ClaimedDisk, Survey, SurveyedPartition, WholeContent};

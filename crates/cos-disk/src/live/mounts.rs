@@ -1,6 +1,8 @@
 //! Where a device is mounted: `/proc/self/mountinfo`, see proc(5).
 
+use super::LayoutError;
 use super::disk::numbers;
+use cos_sys::block::{BlockDevice, BlockDevices};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -34,6 +36,63 @@ pub(super) fn mount_point(node: &Path) -> io::Result<Option<PathBuf>> {
         .collect();
     found.sort_by_key(|mounted| (!mounted.writable, !mounted.whole));
     Ok(found.into_iter().next().map(|mounted| mounted.target))
+}
+
+/// Who uses a disk or a partition of it: mount points, swap space, and devices made of it.
+pub(super) fn users(disk: &BlockDevice) -> Result<Vec<String>, LayoutError> {
+    let devices = BlockDevices::list().map_err(LayoutError::Devices)?;
+    let parts: Vec<&BlockDevice> = devices
+        .0
+        .iter()
+        .filter(|device| device.disk() == disk.name)
+        .collect();
+    let read = |path: &str| {
+        fs_err::read(path).map_err(|source| LayoutError::Read {
+            path: path.into(),
+            source,
+        })
+    };
+    let mountinfo = read("/proc/self/mountinfo")?;
+    let mounted: Vec<Mounted> = parse(&mountinfo).collect();
+    let swaps = read("/proc/swaps").unwrap_or_default();
+    let mut users = Vec::new();
+    for part in parts {
+        let number = device_of(&part.node).unwrap_or_default();
+        let is_it = |node: &Path| device_of(node).is_ok_and(|other| other == number);
+        for mount in &mounted {
+            if mount.device == number.as_bytes() || is_it(&mount.source) {
+                users.push(format!(
+                    "{} is mounted on {}",
+                    part.name,
+                    mount.target.display()
+                ));
+            }
+        }
+        let lines = swaps.split(|&byte| byte == b'\n').skip(1);
+        let files = lines.filter_map(|line| line.split(u8::is_ascii_whitespace).next());
+        if files.map(unescape).any(|file| is_it(&file)) {
+            users.push(format!("{} is swap space", part.name));
+        }
+        let holders = format!("/sys/class/block/{}/holders", part.name);
+        for holder in fs_err::read_dir(holders).into_iter().flatten().flatten() {
+            let holder = holder.file_name();
+            users.push(format!("{} is a part of {}", part.name, holder.display()));
+        }
+    }
+    Ok(users)
+}
+
+/// Every place where the device is mounted, the last mounted first.
+pub fn mount_points(node: &Path) -> io::Result<Vec<PathBuf>> {
+    let device = device_of(node)?;
+    let table = fs_err::read("/proc/self/mountinfo")?;
+    let is_it = |mounted: &Mounted| {
+        mounted.device == device.as_bytes()
+            || device_of(&mounted.source).is_ok_and(|source| source == device)
+    };
+    let mut found: Vec<PathBuf> = parse(&table).filter(is_it).map(|it| it.target).collect();
+    found.reverse();
+    Ok(found)
 }
 
 /// `major:minor` of a device node.

@@ -135,7 +135,7 @@ impl FileSystem {
 
     /// The least size its tool makes one on, in bytes: found out before the disk is touched, and
     /// not by a tool that fails when the partition is there.
-    pub(super) fn least_size(self) -> u64 {
+    pub fn least_size(self) -> u64 {
         match self {
             Self::Ext2 | Self::Ext3 | Self::Ext4 | Self::Vfat | Self::Swap => MIB,
             // mkfs.xfs 5.19 and later.
@@ -213,7 +213,8 @@ impl LayoutRequest {
 }
 
 impl NewPartition {
-    fn check(&self) -> Result<(), LayoutError> {
+    /// Finds what no disk could satisfy.
+    pub fn check(&self) -> Result<(), LayoutError> {
         if self.key().is_empty() {
             return Err(LayoutError::Unnamed);
         }

@@ -1,7 +1,7 @@
 //! `cos build disk`: a disk that boots by BIOS and by UEFI.
 
 use super::payload::{BuildRequest, Payload, PlacedFile, create, step};
-use super::plan::{DiskDescription, DiskPlan};
+use super::plan::{DiskDescription, DiskPlan, Extras};
 use super::sizes::{ContentSizes, MIB, Role, SizeRequest};
 use crate::OpsError;
 use cos_boot::{DISK_LOADER_DIRECTORY, DiskLoader};
@@ -10,16 +10,17 @@ use cos_disk::fat::{self, FatContent, FatEntry, FatOptions};
 use cos_disk::format::{DiskFormat, convert};
 use cos_disk::grub_bios::{self, GrubImages};
 use cos_disk::place::Placement;
-use cos_disk::{DiskError, Source, gpt};
+use cos_disk::{DiskError, gpt};
 use cos_events::Monitor;
 use cos_store::{Action, Snapshot};
 use fs_err::File;
 use serde::Serialize;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 /// Largest cloud-config file taken, bytes.
-const MAX_CLOUD_CONFIG: u64 = 1 << 20;
+pub(crate) const MAX_CLOUD_CONFIG: u64 = 1 << 20;
 /// COS_PERSISTENT is made small and grows to whole disks: its journal is sized for that.
 const PERSISTENT_JOURNAL: u64 = 32 * MIB;
 /// Seconds the boot menu waits.
@@ -108,12 +109,17 @@ fn prepare(
         loader: sizes(&payload.efi),
         oem: sizes(&oem),
     };
-    let plan = DiskPlan::new(&request.sizes, &payload.identity, &content)?;
+    let plan = DiskPlan::new(
+        &request.sizes,
+        &Extras::default(),
+        &payload.identity,
+        &content,
+    )?;
     Ok((payload, oem, plan))
 }
 
 /// Cloud-config may hold secrets: its files keep their order by a number in front of their name.
-fn read_cloud_configs(paths: &[PathBuf]) -> Result<Vec<PlacedFile>, OpsError> {
+pub(crate) fn read_cloud_configs(paths: &[PathBuf]) -> Result<Vec<PlacedFile>, OpsError> {
     let mut files = Vec::new();
     for (index, path) in paths.iter().enumerate() {
         let failed = |source| OpsError::CloudConfig {
@@ -126,12 +132,14 @@ fn read_cloud_configs(paths: &[PathBuf]) -> Result<Vec<PlacedFile>, OpsError> {
         }
         let bytes = fs_err::read(path).map_err(failed)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        files.push(PlacedFile::bytes(
-            format!("{:02}_{name}", 90 + index),
-            bytes,
-        ));
+        files.push(cloud_config(index, &name, bytes));
     }
     Ok(files)
+}
+
+/// The cloud-config that was given as number `index`, with its place on COS_OEM.
+pub(crate) fn cloud_config(index: usize, name: &str, bytes: Vec<u8>) -> PlacedFile {
+    PlacedFile::bytes(format!("{:02}_{name}", 90 + index), bytes)
 }
 
 fn write_disk(
@@ -140,7 +148,7 @@ fn write_disk(
     oem: Vec<PlacedFile>,
     plan: &DiskPlan,
     tools: &Ext4Tools,
-    path: &std::path::Path,
+    path: &Path,
     monitor: &dyn Monitor,
 ) -> Result<(), OpsError> {
     let medium = |source| OpsError::Medium {
@@ -157,36 +165,95 @@ fn write_disk(
         gpt::write_table(file, layout.total_bytes, plan.disk_uuid, &layout.partitions)
             .map_err(medium)
     })?;
+    let contents = DiskContents::new(payload, oem, plan);
     step(monitor, "write the boot loader", || {
-        write_loader(file, payload, plan).map_err(medium)
+        contents.write_efi(file).map_err(medium)?;
+        let Some(bios) = &payload.bios else {
+            return Ok(());
+        };
+        let images = GrubImages {
+            boot: &bios.boot_sector,
+            core: &bios.core,
+        };
+        grub_bios::install(file, plan.partition(Role::Bios), images).map_err(medium)
     })?;
-    let snapshot: Vec<Ext4Entry> = payload
-        .files
-        .iter()
-        .cloned()
-        .map(|file| entry(file, 0o644))
-        .collect();
-    let oem: Vec<Ext4Entry> = oem.into_iter().map(|file| entry(file, 0o600)).collect();
-    for (role, entries) in [
-        (Role::Oem, oem.as_slice()),
-        (Role::Recovery, &snapshot),
-        (Role::State, &snapshot),
-        (Role::Persistent, &[]),
-    ] {
+    for role in [Role::Oem, Role::Recovery, Role::State, Role::Persistent] {
         let label = role.label().unwrap_or_default();
         step(monitor, &format!("write {label}"), || {
-            let partition = plan.partition(role);
-            let uuid = payload
-                .identity
-                .uuid(&format!("{} file system", role.name()));
-            let mut options = Ext4Options::new(label, uuid, payload.time);
-            options.journal = (role == Role::Persistent && partition.bytes() >= 256 * MIB)
-                .then_some(PERSISTENT_JOURNAL);
-            let (offset, size) = (partition.offset(), partition.bytes());
-            ext4::format(tools, file, offset, size, &options, entries).map_err(medium)
+            let offset = plan.partition(role).offset();
+            contents
+                .write_ext4(role, tools, file, offset)
+                .map_err(medium)
         })?;
     }
     Ok(())
+}
+
+/// What goes onto the partitions of a disk, whether that is a file or a device.
+pub(crate) struct DiskContents<'c> {
+    payload: &'c Payload,
+    plan: &'c DiskPlan,
+    snapshot: Vec<Ext4Entry>,
+    oem: Vec<Ext4Entry>,
+    /// Boot loader programs for UEFI, and all configuration.
+    efi: Vec<FatEntry>,
+}
+
+impl<'c> DiskContents<'c> {
+    pub(crate) fn new(payload: &'c Payload, oem: Vec<PlacedFile>, plan: &'c DiskPlan) -> Self {
+        let snapshot = payload.files.iter().cloned();
+        let configuration = LoaderPlaces {
+            oem_number: Role::Oem.number(),
+            state_number: Role::State.number(),
+            state: plan.partition(Role::State).unique_guid,
+            recovery_number: Role::Recovery.number(),
+            recovery: plan.partition(Role::Recovery).unique_guid,
+        }
+        .configuration(&payload.title);
+        let mut efi: Vec<FatEntry> = payload.efi.iter().map(fat_entry).collect();
+        efi.push(fat_entry(&configuration));
+        Self {
+            payload,
+            plan,
+            snapshot: snapshot.map(|file| entry(file, 0o644)).collect(),
+            oem: oem.into_iter().map(|file| entry(file, 0o600)).collect(),
+            efi,
+        }
+    }
+
+    /// Makes the EFI system partition on its disk.
+    pub(crate) fn write_efi(&self, disk: &File) -> Result<(), DiskError> {
+        let efi = self.plan.partition(Role::Efi);
+        let options = FatOptions {
+            label: Role::Efi.label().unwrap_or_default().to_owned(),
+            volume_id: self.payload.identity.number("efi file system"),
+            time: self.payload.time,
+        };
+        fat::format(disk, efi.offset(), efi.bytes(), &options, &self.efi)
+    }
+
+    /// Makes the ext4 of a partition at byte `offset` of `file`.
+    pub(crate) fn write_ext4(
+        &self,
+        role: Role,
+        tools: &Ext4Tools,
+        file: &File,
+        offset: u64,
+    ) -> Result<(), DiskError> {
+        let entries = match role {
+            Role::Oem => self.oem.as_slice(),
+            Role::Recovery | Role::State => &self.snapshot,
+            _ => &[],
+        };
+        let size = self.plan.partition(role).bytes();
+        let identity = &self.payload.identity;
+        let uuid = identity.uuid(&format!("{} file system", role.name()));
+        let label = role.label().unwrap_or_default();
+        let mut options = Ext4Options::new(label, uuid, self.payload.time);
+        options.journal =
+            (role == Role::Persistent && size >= 256 * MIB).then_some(PERSISTENT_JOURNAL);
+        ext4::format(tools, file, offset, size, &options, entries)
+    }
 }
 
 fn entry(file: PlacedFile, mode: u16) -> Ext4Entry {
@@ -197,35 +264,30 @@ fn entry(file: PlacedFile, mode: u16) -> Ext4Entry {
     }
 }
 
-fn write_loader(file: &File, payload: &Payload, plan: &DiskPlan) -> Result<(), DiskError> {
-    if let Some(bios) = &payload.bios {
-        let images = GrubImages {
-            boot: &bios.boot_sector,
-            core: &bios.core,
+/// Where the boot loader finds what boots.
+pub(crate) struct LoaderPlaces {
+    pub(crate) oem_number: u32,
+    pub(crate) state_number: u32,
+    pub(crate) state: Uuid,
+    pub(crate) recovery_number: u32,
+    pub(crate) recovery: Uuid,
+}
+
+impl LoaderPlaces {
+    /// The boot loader's configuration, with its place on the EFI system partition.
+    pub(crate) fn configuration(&self, title: &str) -> PlacedFile {
+        let configuration = DiskLoader {
+            title: title.to_owned(),
+            oem_number: self.oem_number,
+            state_number: self.state_number,
+            state_partuuid: self.state.to_string(),
+            recovery_number: self.recovery_number,
+            recovery_partuuid: self.recovery.to_string(),
+            timeout: MENU_TIMEOUT,
         };
-        grub_bios::install(file, plan.partition(Role::Bios), images)?;
+        let path = format!("{DISK_LOADER_DIRECTORY}/grub.cfg");
+        PlacedFile::bytes(path, configuration.render().into_bytes())
     }
-    let configuration = DiskLoader {
-        title: payload.title.clone(),
-        oem_number: Role::Oem.number(),
-        state_number: Role::State.number(),
-        state_partuuid: plan.partition(Role::State).unique_guid.to_string(),
-        recovery_number: Role::Recovery.number(),
-        recovery_partuuid: plan.partition(Role::Recovery).unique_guid.to_string(),
-        timeout: MENU_TIMEOUT,
-    };
-    let mut entries: Vec<FatEntry> = payload.efi.iter().map(fat_entry).collect();
-    entries.push(FatEntry {
-        path: format!("{DISK_LOADER_DIRECTORY}/grub.cfg"),
-        content: FatContent::File(Source::Bytes(configuration.render().into_bytes())),
-    });
-    let efi = plan.partition(Role::Efi);
-    let options = FatOptions {
-        label: Role::Efi.label().unwrap_or_default().to_owned(),
-        volume_id: payload.identity.number("efi file system"),
-        time: payload.time,
-    };
-    fat::format(file, efi.offset(), efi.bytes(), &options, &entries)
 }
 
 pub(crate) fn fat_entry(file: &PlacedFile) -> FatEntry {

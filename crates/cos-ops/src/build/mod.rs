@@ -5,4 +5,5 @@ pub mod iso;
 pub mod payload;
 pub mod plan;
 pub mod root;
+pub mod running;
 pub mod sizes;

@@ -8,11 +8,12 @@ pub(crate) use crate::root::snapshot::create;
 use crate::root::snapshot::{Described, write_snapshot};
 use cos_boot::{
     ATTEMPT_ENVIRONMENT, Attempts, BOOT_ENVIRONMENT, BootState, KernelArguments,
-    NEXT_BOOT_ENVIRONMENT, vendor_redirect,
+    NEXT_BOOT_ENVIRONMENT, snapshot_fragment, vendor_redirect,
 };
 use cos_disk::Source;
 use cos_events::{Monitor, Task};
 use cos_store::{Action, BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE, Snapshot, SnapshotId};
+use cos_verity::{RootHash, Verity};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -68,6 +69,37 @@ impl PlacedFile {
     }
 }
 
+/// The large files of a snapshot, wherever they lie.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    /// `root.img`.
+    pub(crate) root: PathBuf,
+    /// `vmlinuz`.
+    pub(crate) kernel: PathBuf,
+    /// `initrd`.
+    pub(crate) initrd: PathBuf,
+}
+
+impl Parts {
+    /// Those in a snapshot's directory.
+    pub(crate) fn of(directory: &Path) -> Self {
+        Self {
+            root: directory.join(ROOT_IMAGE),
+            kernel: directory.join(KERNEL),
+            initrd: directory.join(INITRD),
+        }
+    }
+
+    /// Each with its name in the directory of a snapshot.
+    pub(crate) fn named(&self) -> [(&'static str, &Path); 3] {
+        [
+            (ROOT_IMAGE, &self.root),
+            (KERNEL, &self.kernel),
+            (INITRD, &self.initrd),
+        ]
+    }
+}
+
 /// One snapshot and its boot loader, ready to be put onto a medium.
 pub(crate) struct Payload {
     /// What it is.
@@ -76,6 +108,8 @@ pub(crate) struct Payload {
     pub(crate) title: String,
     /// Seconds since 1970 for everything that needs a time.
     pub(crate) time: i64,
+    /// The snapshot's large files.
+    pub(crate) parts: Parts,
     /// `root.img`, `vmlinuz`, `initrd`, `boot.cfg`, `snapshot.yaml` and `boot.env`, with their paths.
     pub(crate) files: Vec<PlacedFile>,
     /// Boot loader programs for UEFI, with their paths on the EFI system partition.
@@ -122,17 +156,58 @@ impl Payload {
         };
         let written = write_snapshot(&mut loaded, &boot, described, directory.path(), monitor)?;
         let (snapshot, id, time) = (written.snapshot, written.id, written.time);
-        let files = snapshot_files(&snapshot, &id, &written.fragment, directory.path())?;
+        let parts = Parts::of(directory.path());
+        let files = snapshot_files(&snapshot, &written.fragment, &parts)?;
         let identity = Identity::from_parts(&[id.as_str().as_bytes(), &time.to_le_bytes()]);
         Ok(Self {
             snapshot,
             title: boot.title,
             time,
+            parts,
             files,
             efi,
             bios,
             identity,
             directory,
+        })
+    }
+
+    /// Makes the snapshot one with another root image, which a hook of this machine made of the first.
+    pub(crate) fn replace_root(&mut self, path: PathBuf, verity: &Verity) -> Result<(), OpsError> {
+        self.parts.root = path;
+        self.snapshot.root_hash = verity.root_hash.to_string();
+        self.snapshot.size = verity.total_size;
+        self.snapshot.hash_offset = verity.hash_offset;
+        self.snapshot.modified_locally = true;
+        self.describe(&verity.root_hash)
+    }
+
+    /// Renews what follows from the snapshot's parts: its id, and the files that tell of it.
+    fn describe(&mut self, root_hash: &RootHash) -> Result<(), OpsError> {
+        let arguments = KernelArguments::new(&self.snapshot.kernel_arguments)?;
+        let (kernel, initrd) = (&self.snapshot.kernel.0, &self.snapshot.initrd.0);
+        self.snapshot.id = SnapshotId::derive(root_hash, kernel, initrd, arguments.as_str());
+        let fragment = snapshot_fragment(root_hash, &arguments);
+        self.files = snapshot_files(&self.snapshot, &fragment, &self.parts)?;
+        Ok(())
+    }
+
+    /// Says when and by what the snapshot was put where it goes, for media that are not to be the same
+    /// each time; and takes identities that no other medium has.
+    pub(crate) fn belong_to_machine(&mut self, action: Action, now: i64) -> Result<(), OpsError> {
+        self.snapshot.action = action;
+        self.snapshot.date = now;
+        self.time = now;
+        self.identity = Identity::random().map_err(OpsError::Random)?;
+        let root_hash = self.root_hash()?;
+        self.describe(&root_hash)
+    }
+
+    /// The root hash of the snapshot's root image.
+    pub(crate) fn root_hash(&self) -> Result<RootHash, OpsError> {
+        let parsed = self.snapshot.root_hash.parse();
+        parsed.map_err(|_| OpsError::RootHash {
+            text: self.snapshot.root_hash.clone(),
         })
     }
 
@@ -142,16 +217,16 @@ impl Payload {
     }
 }
 
-/// The files of the snapshot whose large parts lie in `directory`, and the boot state that names it.
+/// The files of a snapshot, and the boot state that names it.
 fn snapshot_files(
     snapshot: &Snapshot,
-    id: &SnapshotId,
     fragment: &str,
-    directory: &Path,
+    parts: &Parts,
 ) -> Result<Vec<PlacedFile>, OpsError> {
+    let id = &snapshot.id;
     let mut files = Vec::new();
-    for name in [ROOT_IMAGE, KERNEL, INITRD] {
-        files.push(host_file(id, name, directory.join(name))?);
+    for (name, path) in parts.named() {
+        files.push(host_file(id, name, path.to_owned())?);
     }
     files.push(PlacedFile::bytes(
         place(id, BOOT_CONFIG),

@@ -6,6 +6,7 @@ mod mounted;
 pub use error::MachineError;
 pub use mounted::{Access, MountedStore};
 
+use crate::build::running::RunningSnapshot;
 use cos_boot::SnapshotId;
 use cos_store::Store;
 use cos_sys::device_spec::DeviceSpec;
@@ -84,6 +85,8 @@ pub struct BootReport {
     pub mode: Mode,
     /// The snapshot.
     pub snapshot: SnapshotId,
+    /// The root hash that the kernel enforces, hexadecimal.
+    pub root_hash: String,
     /// The device that holds the snapshots.
     pub source: PathBuf,
     /// Whether the snapshot is on trial in this boot.
@@ -177,6 +180,16 @@ impl Machine {
         let partition = self.partition(label)?;
         let target = self.places.run.join("partitions").join(label);
         MountedStore::mounted(&partition.device.node, &target, access)
+    }
+
+    /// The snapshot that runs, to be installed elsewhere.
+    pub fn running_snapshot(&self) -> RunningSnapshot {
+        RunningSnapshot {
+            store: self.places.source(),
+            root: self.places.pristine(),
+            id: self.boot.snapshot.clone(),
+            root_hash: self.boot.root_hash.clone(),
+        }
     }
 
     /// The store booted from, as it is mounted.

@@ -176,18 +176,21 @@ fn required(tree: &Tree, what: &'static str, path: &str) -> Result<Content, Boot
     file_content(tree, path).ok_or_else(missing)
 }
 
-/// `PRETTY_NAME` of os-release, as its format says: shell-like, optionally quoted.
 fn title(tree: &Tree, store: &dyn ContentStore) -> Result<String, BootFilesError> {
     for path in OS_RELEASE {
-        if let Some(bytes) = read_small(tree, store, path)? {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let name = text
-                .lines()
-                .find_map(|line| line.strip_prefix("PRETTY_NAME="));
-            if let Some(name) = name {
-                return Ok(name.trim_matches(['"', '\'']).to_owned());
-            }
+        if let Some(bytes) = read_small(tree, store, path)?
+            && let Some(name) = pretty_name(&String::from_utf8_lossy(&bytes))
+        {
+            return Ok(name);
         }
     }
     Ok("cOS".to_owned())
+}
+
+/// `PRETTY_NAME` of os-release, as its format says: shell-like, optionally quoted.
+pub(crate) fn pretty_name(text: &str) -> Option<String> {
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+    Some(name.trim_matches(['"', '\'']).to_owned())
 }

@@ -4,17 +4,15 @@
 //! make sure of the space, hooks, write beside what is there, read back, commit, tidy up. Until the
 //! commit the old system is untouched; after it, nothing here can undo it.
 
-mod chroot;
 mod download;
 mod follow;
-mod hooks;
 mod space;
 
 pub use follow::Wanted;
-pub use hooks::{Hooks, Moment, NoHooks, StageHooks};
 
 use crate::OpsError;
 use crate::build::payload::step;
+use crate::hooks::{HookError, Hooks, RootImage};
 use crate::machine::{Access, Machine, MachineError, MountedStore};
 use crate::root::convert::{ImageRequest, load};
 use crate::root::snapshot::{Described, Written, write_snapshot};
@@ -22,9 +20,9 @@ use cos_boot::{BootState, KernelArguments, Tries};
 use cos_config::Config;
 use cos_events::{Monitor, Task, warn};
 use cos_image::{Resolved, Source};
-use cos_store::{Action, Draft, Snapshot, SnapshotId, Store, verify_snapshot};
+use cos_store::{Action, Draft, ROOT_IMAGE, Snapshot, SnapshotId, Store, verify_snapshot};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Which of the two places is upgraded.
@@ -278,7 +276,7 @@ impl Upgrade<'_> {
         follows: Option<String>,
         resolved: &Resolved,
     ) -> Result<SnapshotId, OpsError> {
-        self.hook(Moment::Before)?;
+        hook("before-upgrade", self.hooks.before())?;
         let exact = follow::exactly(source, resolved);
         let draft = store.draft()?;
         let written = self.fill(&draft, exact, source, follows, resolved.size())?;
@@ -291,7 +289,7 @@ impl Upgrade<'_> {
             let id = draft.finish(&written.snapshot, &written.fragment)?;
             self.read_back(store, &id)?;
         }
-        self.hook(Moment::After)?;
+        hook("after-upgrade", self.hooks.after())?;
         Ok(id)
     }
 
@@ -336,7 +334,7 @@ impl Upgrade<'_> {
             self.monitor,
         )?;
         drop(loaded);
-        chroot::after_chroot(written, draft, &request, self.hooks, self.monitor)
+        self.after_chroot(written, draft)
     }
 
     fn machine_arguments(&self) -> Result<KernelArguments, OpsError> {
@@ -348,8 +346,28 @@ impl Upgrade<'_> {
         Ok(KernelArguments::new(&text)?)
     }
 
-    fn hook(&self, moment: Moment) -> Result<(), OpsError> {
-        self.hooks.run("upgrade", moment, None, self.monitor)
+    /// What hooks change inside the new root becomes part of it.
+    fn after_chroot(&self, written: Written, draft: &Draft) -> Result<Written, OpsError> {
+        let scratch = draft.directory().join("changes");
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OpsError::Write { path, source }
+        };
+        fs_err::create_dir_all(&scratch).map_err(failed(&scratch))?;
+        let target = draft.directory().join(ROOT_IMAGE);
+        let root = RootImage {
+            path: &target,
+            root_hash: &written.snapshot.root_hash,
+            hash_offset: written.snapshot.hash_offset,
+            scratch: &scratch,
+        };
+        match hook("after-upgrade-chroot", self.hooks.after_chroot(&root))? {
+            None => Ok(written),
+            Some(new) => {
+                fs_err::rename(&new.path, &target).map_err(failed(&target))?;
+                written.with_root(&new.verity)
+            }
+        }
     }
 
     fn read_back(&self, store: &Store, id: &SnapshotId) -> Result<Snapshot, OpsError> {
@@ -398,7 +416,7 @@ impl Upgrade<'_> {
             );
             Vec::new()
         });
-        if let Err(error) = self.hook(Moment::Post) {
+        if let Err(error) = hook("post-upgrade", self.hooks.post()) {
             let error = crate::error::chain(&error);
             warn(self.monitor, format!("the upgrade is committed; {error}"));
         }
@@ -418,6 +436,10 @@ impl Upgrade<'_> {
         let state = self.before.deploy(id, tries)?;
         Ok(state.pruned(self.config.keep.value, self.running()))
     }
+}
+
+fn hook<T>(stage: &'static str, ran: Result<T, HookError>) -> Result<T, OpsError> {
+    ran.map_err(|source| OpsError::Hook { stage, source })
 }
 
 /// Seconds since 1970.

@@ -1,341 +1,182 @@
-//! A machine without a machine: its COS_STATE is an ext4 on a loop device, its image comes from a
-//! registry in this process.
+//! What the tests of installing and resetting share.
 #![allow(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "helpers of tests fail by panicking and run other people's tools"
+    dead_code,
+    unreachable_pub,
+    reason = "every test binary uses its own part"
 )]
 
-use cos_boot::{BootState, EfiFile, EfiLoader, LoaderManifest, MANIFEST_PATH};
-use cos_config::Config;
-use cos_events::{Monitor, Silent};
+#[path = "../../../cos-disk/tests/common/mod.rs"]
+pub mod disk;
+
 use cos_image::{Options, Platform, PlatformChoice};
-use cos_ops::OpsError;
-use cos_ops::machine::{BootReport, Machine, Mode, Places};
+use cos_ops::build::plan::Extras;
+use cos_ops::build::running::RunningSnapshot;
+use cos_ops::deploy::SnapshotSource;
+use cos_ops::install::{Firmware, InstallRequest};
 use cos_ops::root::convert::{CompressionChoice, ImageRequest};
-use cos_ops::upgrade::{
-    Extent, Hooks, NoHooks, Target, UpgradeRequest, UpgradeResult, Wanted, upgrade,
-};
-use cos_store::{SnapshotId, Store};
-use cos_testkit::faulty_registry::{Faults, Server};
-use cos_testkit::tools::{need_tool, need_tools};
-use cos_testkit::{process, temp_dir};
+use cos_store::Store;
+use disk::loop_disk::{LoopDisk, Mounted, Tools};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
-/// What `/etc/version` holds.
-pub(crate) const VERSION_1: &str = "one\n";
-pub(crate) const VERSION_2: &str = "two\n";
+pub const GIB: u64 = 1 << 30;
 
-fn run(program: &str, arguments: &[&str]) {
-    process::run(Command::new(need_tool(program).unwrap()).args(arguments)).unwrap();
+/// Other people's programs, and the packages that bring them.
+pub const TOOLS: &[(&str, &str)] = &[
+    ("sgdisk", "gdisk"),
+    ("sfdisk", "fdisk"),
+    ("blkid", "util-linux"),
+    ("e2fsck", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("mkswap", "util-linux"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mdir", "mtools"),
+    ("mtype", "mtools"),
+    ("grub-fstest", "grub-common"),
+];
+
+/// A place for images and temporary data.
+pub struct Bench {
+    pub directory: tempfile::TempDir,
 }
 
-/// A root directory that `cos` takes for an image that boots.
-fn tree(root: &Path, version: &str) {
-    let manifest = LoaderManifest {
-        version: LoaderManifest::VERSION,
-        architecture: Platform::linux(std::env::consts::ARCH).architecture,
-        kernel_release: "6.12.0".into(),
-        kernel: "boot/vmlinuz".into(),
-        initrd: "boot/initrd.img".into(),
-        bios: None,
-        efi: Some(EfiLoader {
-            files: vec![EfiFile {
-                from: "etc/version".into(),
-                to: "EFI/BOOT/BOOTX64.EFI".into(),
-            }],
-            vendor_directory: None,
-        }),
-    };
-    let mut state = 0x9e37_79b9_u32;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as u8
-    })
-    .take(1_500_000)
-    .collect();
-    for (path, content) in [
-        (MANIFEST_PATH, manifest.to_json().unwrap().into_bytes()),
-        ("boot/vmlinuz", format!("kernel {version}").into_bytes()),
-        ("boot/initrd.img", b"initrd".to_vec()),
-        ("etc/version", version.as_bytes().to_vec()),
-        ("etc/unwanted", b"x".to_vec()),
-        ("usr/lib/noise", noise),
-    ] {
-        let path = root.join(path);
-        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-        fs_err::write(path, content).unwrap();
+impl Bench {
+    pub fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
     }
-}
 
-/// An OCI layout with that tree, made by umoci.
-fn layout(directory: &Path) -> PathBuf {
-    let (root, layout) = (directory.join("tree"), directory.join("layout"));
-    tree(&root, VERSION_2);
-    let image = format!("{}:v1", layout.display());
-    run(
-        "umoci",
-        &["init", "--layout", &layout.display().to_string()],
-    );
-    run("umoci", &["new", "--image", &image]);
-    for top in ["boot", "etc", "usr"] {
-        let (from, to) = (root.join(top).display().to_string(), format!("/{top}"));
-        run("umoci", &["insert", "--image", &image, &from, &to]);
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
-    layout
-}
 
-pub(crate) struct Machinery {
-    pub(crate) directory: tempfile::TempDir,
-    pub(crate) places: Places,
-    pub(crate) server: Server,
-    pub(crate) force: bool,
-    /// Tries after the first, of each request.
-    pub(crate) retries: u32,
-    scratch: Vec<PathBuf>,
-    machine: Machine,
-    layout: PathBuf,
-}
+    /// An image; another one for each version.
+    pub fn image(&self, version: &str) -> SnapshotSource {
+        let tree = self.path(&format!("image-{version}"));
+        cos_testkit::images::tiny(&tree, version).unwrap();
+        let choice = PlatformChoice::Prefer(Platform::linux(std::env::consts::ARCH));
+        SnapshotSource::Image(Box::new(ImageRequest {
+            source: format!("dir:{}", tree.display()).parse().unwrap(),
+            overlays: Vec::new(),
+            options: Options::new(choice, self.directory.path()),
+            compression: CompressionChoice::Auto,
+            threads: 2,
+            time: None,
+        }))
+    }
 
-impl Machinery {
-    /// A machine that runs version 1 from a COS_STATE of `size` bytes, and a registry with version 2.
-    pub(crate) fn start(size: u64) -> Self {
-        need_tools(&["umoci", "mke2fs", "mount", "umount", "e2fsck"]);
-        let directory = temp_dir().unwrap();
-        let places = Places {
-            run: directory.path().join("run"),
-            lock: directory.path().join("lock"),
-        };
-        let disk = directory.path().join("state.img");
-        fs_err::File::create(&disk).unwrap().set_len(size).unwrap();
-        fs_err::create_dir_all(places.source()).unwrap();
-        let (image, source) = (
-            disk.display().to_string(),
-            places.source().display().to_string(),
-        );
-        run(
-            "mke2fs",
-            &["-q", "-F", "-t", "ext4", "-J", "size=4", &image],
-        );
-        run("mount", &["-o", "loop", &image, &source]);
-        let layout = layout(directory.path());
-        let server = Server::start(&layout, Faults::default());
-        let mut machinery = Self {
-            machine: Machine {
-                boot: BootReport {
-                    mode: Mode::Active,
-                    snapshot: "000000000000".parse().unwrap(),
-                    source: "/dev/none".into(),
-                    trial: false,
-                    fallback: false,
-                    persistent: true,
-                    warnings: Vec::new(),
-                },
-                places: places.clone(),
-            },
-            directory,
-            places,
-            server,
+    /// An empty file in the place of a disk.
+    pub fn disk_file(&self, name: &str, size: u64) -> PathBuf {
+        let path = self.path(name);
+        fs_err::File::create(&path).unwrap().set_len(size).unwrap();
+        path
+    }
+
+    pub fn request(&self, device: &Path) -> InstallRequest {
+        InstallRequest {
+            device: device.to_owned(),
+            source: self.image("1"),
+            kernel_arguments: String::new(),
+            partitions: std::collections::BTreeMap::new(),
+            extras: Extras::default(),
+            cloud_configs: Vec::new(),
+            firmware: Firmware::Auto,
+            has_uefi: true,
+            no_format: false,
             force: false,
-            retries: 2,
-            scratch: Vec::new(),
-            layout,
-        };
-        machinery.install();
-        machinery
-    }
-
-    /// Version 1 is deployed as an upgrade is, on top of nothing.
-    fn install(&mut self) {
-        let root = self.directory.path().join("tree-1");
-        tree(&root, VERSION_1);
-        let store = self.store();
-        let placeholder: SnapshotId = "000000000000".parse().unwrap();
-        let directory = store.directory(&placeholder);
-        fs_err::create_dir_all(&directory).unwrap();
-        for name in ["root.img", "vmlinuz", "initrd", "boot.cfg", "snapshot.yaml"] {
-            fs_err::write(directory.join(name), "nothing").unwrap();
+            temp_dir: self.directory.path().to_owned(),
+            search_path: None,
+            now: 1_800_000_000,
         }
-        store
-            .commit(&BootState::first(placeholder.clone()))
-            .unwrap();
-        let request = self.request(Extent::Whole, &format!("dir:{}", root.display()));
-        let first = upgrade(
-            &request,
-            &self.machine,
-            &Config::default(),
-            &NoHooks,
-            &Silent,
-        );
-        let id = first.unwrap().snapshot.unwrap();
-        let mut state = BootState::first(id.clone());
-        state.generation = 10;
-        state.trial.clear();
-        self.commit(&state);
-        store.collect(&state, &[]).unwrap();
-        self.machine.boot.snapshot = id;
-    }
-
-    fn request(&self, extent: Extent, source: &str) -> UpgradeRequest {
-        let platform = PlatformChoice::Prefer(Platform::linux(std::env::consts::ARCH));
-        let mut options = Options::new(platform, self.directory.path());
-        options
-            .registry
-            .insecure
-            .insert(self.server.authority.clone());
-        options.registry.retries = self.retries;
-        options.registry.backoff = Duration::from_millis(1);
-        UpgradeRequest {
-            wanted: Wanted {
-                source: Some(source.parse().unwrap()),
-                version: None,
-                follow: false,
-            },
-            image: ImageRequest {
-                source: "dir:/".parse().unwrap(),
-                overlays: Vec::new(),
-                options,
-                compression: CompressionChoice::Auto,
-                threads: 1,
-                time: None,
-            },
-            target: Target::System,
-            extent,
-            force: self.force,
-            scratch: self.scratch.clone(),
-        }
-    }
-
-    pub(crate) fn upgrade(
-        &self,
-        extent: Extent,
-        hooks: &dyn Hooks,
-    ) -> Result<UpgradeResult, OpsError> {
-        self.upgrade_with(extent, hooks, &Silent)
-    }
-
-    pub(crate) fn upgrade_with(
-        &self,
-        extent: Extent,
-        hooks: &dyn Hooks,
-        monitor: &dyn Monitor,
-    ) -> Result<UpgradeResult, OpsError> {
-        let source = format!("{}/me/os:v1", self.server.authority);
-        let request = self.request(extent, &source);
-        upgrade(&request, &self.machine, &Config::default(), hooks, monitor)
-    }
-
-    /// From now on temporary data goes to another file system, as it does to COS_PERSISTENT.
-    pub(crate) fn use_scratch(&mut self) {
-        self.scratch = vec![self.directory.path().to_path_buf()];
-    }
-
-    /// Bytes that are kept of a download.
-    pub(crate) fn kept_bytes(&self) -> u64 {
-        let Ok(entries) = fs_err::read_dir(self.directory.path().join(".cos-download")) else {
-            return 0;
-        };
-        let sizes = entries.map(|entry| entry.unwrap().metadata().unwrap().len());
-        sizes.sum()
-    }
-
-    pub(crate) fn store(&self) -> Store {
-        Store::new(self.places.source())
-    }
-
-    pub(crate) fn state(&self) -> BootState {
-        self.store().state().unwrap()
-    }
-
-    /// Makes a state what boots, behind the back of every operation.
-    pub(crate) fn commit(&self, state: &BootState) {
-        self.writable();
-        self.store().commit(state).unwrap();
-    }
-
-    /// Names in the directory of snapshots.
-    pub(crate) fn entries(&self) -> Vec<String> {
-        let directory = self.places.source().join("cos/snapshots");
-        let names = fs_err::read_dir(directory).unwrap();
-        let mut names: Vec<String> = names
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    /// Digest of the image's manifest, as its index says it.
-    pub(crate) fn digest(&self) -> String {
-        let index = fs_err::read(self.layout.join("index.json")).unwrap();
-        let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
-        index["manifests"][0]["digest"].as_str().unwrap().to_owned()
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.places.source().join("filler")
-    }
-
-    /// Fills the file system up to `left` bytes.
-    pub(crate) fn fill(&self, left: u64) {
-        self.writable();
-        let stat = rustix::fs::statvfs(&self.places.source()).unwrap();
-        let size = (stat.f_bavail * stat.f_frsize - left) as usize;
-        fs_err::write(self.filler(), vec![1; size]).unwrap();
-    }
-
-    pub(crate) fn empty(&self) {
-        self.writable();
-        fs_err::remove_file(self.filler()).unwrap();
-    }
-
-    /// Operations leave the partition read-only, as the initrd mounts it.
-    fn writable(&self) {
-        let source = self.places.source().display().to_string();
-        run("mount", &["-o", "remount,rw", &source]);
-    }
-
-    /// The kernel mounts the snapshot's root image.
-    fn with_root<T>(&self, id: &SnapshotId, look: impl FnOnce(&Path) -> T) -> T {
-        let target = self.directory.path().join("look");
-        fs_err::create_dir_all(&target).unwrap();
-        let image = self.store().directory(id).join("root.img");
-        let (image, place) = (image.display().to_string(), target.display().to_string());
-        run("mount", &["-t", "erofs", "-o", "loop,ro", &image, &place]);
-        let seen = look(&target);
-        run("umount", &[&place]);
-        seen
-    }
-
-    pub(crate) fn file_of(&self, id: &SnapshotId, path: &str) -> String {
-        self.with_root(id, |root| fs_err::read_to_string(root.join(path)).unwrap())
-    }
-
-    pub(crate) fn has_file(&self, id: &SnapshotId, path: &str) -> bool {
-        self.with_root(id, |root| root.join(path).exists())
-    }
-
-    /// Nothing of an operation is mounted any more, and the file system is in order.
-    pub(crate) fn check_disk(&self) {
-        let mounts = fs_err::read_to_string("/proc/self/mounts").unwrap();
-        let directory = self.directory.path().display().to_string();
-        let ours = mounts
-            .lines()
-            .filter(|line| line.contains(&directory))
-            .count();
-        assert_eq!(ours, 1, "{mounts}");
-        let disk = self.directory.path().join("state.img");
-        run("e2fsck", &["-fn", &disk.display().to_string()]);
     }
 }
 
-impl Drop for Machinery {
-    fn drop(&mut self) {
-        let source = self.places.source();
-        let umount = Command::new("umount").arg("-l").arg(source).status();
-        drop(umount);
+/// A disk's partition, mounted; the snapshot that boots from it, and its root as the initrd mounts it.
+pub struct Booted {
+    pub running: RunningSnapshot,
+    _root: Mounted,
+    _store: Mounted,
+}
+
+impl Booted {
+    pub fn from(node: &str) -> Self {
+        let store = Mounted::new(node, "ext4", "ro");
+        let snapshots = Store::new(store.path());
+        let id = snapshots.state().unwrap().active;
+        let image = snapshots.directory(&id).join("root.img");
+        let attached = cos_sys::loop_device::LoopDevice::attach(
+            &image,
+            cos_sys::loop_device::LoopOptions {
+                read_only: true,
+                autoclear: true,
+                ..Default::default()
+            },
+        )
+        .unwrap();
+        let root = Mounted::new(attached.path().to_str().unwrap(), "erofs", "ro");
+        Self {
+            running: RunningSnapshot {
+                store: store.path().to_owned(),
+                root: root.path().to_owned(),
+                root_hash: snapshots.metadata(&id).unwrap().root_hash,
+                id,
+            },
+            _root: root,
+            _store: store,
+        }
     }
+}
+
+/// sgdisk's verdict on a disk, and the names of its partitions.
+pub fn verified(tools: &Tools, disk: &Path) -> Vec<String> {
+    let disk = disk.to_str().unwrap();
+    rustix::fs::sync();
+    let verdict = tools.run("sgdisk", &["-v", disk]);
+    assert!(verdict.contains("No problems found"), "{verdict}");
+    let dump = tools.run("sfdisk", &["-J", disk]);
+    let names = dump.split("\"name\":").skip(1);
+    names
+        .map(|rest| rest.split('"').nth(1).unwrap().to_owned())
+        .collect()
+}
+
+/// Where a partition begins, as sgdisk sees it, in bytes.
+pub fn offset(tools: &Tools, disk: &Path, number: u32) -> u64 {
+    let text = tools.run("sgdisk", &[&format!("-i={number}"), disk.to_str().unwrap()]);
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("First sector: "))
+        .unwrap();
+    line.split(' ').next().unwrap().parse::<u64>().unwrap() * 512
+}
+
+/// e2fsck finds nothing to do in any ext4 of the disk.
+pub fn check_ext4(tools: &Tools, disk: &Path, numbers: &[u32]) {
+    for number in numbers {
+        let at = offset(tools, disk, *number);
+        let target = format!("{}?offset={at}", disk.display());
+        tools.run("e2fsck", &["-f", "-n", &target]);
+    }
+}
+
+/// A file as GRUB reads it.
+pub fn grub(tools: &Tools, disk: &Path, partition: u32, path: &str) -> String {
+    let path = format!("(loop0,gpt{partition}){path}");
+    tools.run("grub-fstest", &[disk.to_str().unwrap(), "cat", &path])
+}
+
+/// A disk of the kernel, installed from version 1.
+pub fn installed<'t>(
+    bench: &Bench,
+    tools: &'t Tools,
+    mib: u64,
+    change: impl FnOnce(&mut InstallRequest),
+) -> LoopDisk<'t> {
+    let disk = LoopDisk::new(tools, mib, 512);
+    let mut request = bench.request(&disk.node);
+    change(&mut request);
+    let hooks = cos_ops::hooks::NoHooks;
+    cos_ops::install::install(&request, &hooks, &cos_events::Silent).unwrap();
+    disk
 }

@@ -14,6 +14,7 @@ use std::io;
 
 const BLKPG: Opcode = 0x1269;
 const ADD_PARTITION: i32 = 1;
+const DELETE_PARTITION: i32 = 2;
 const RESIZE_PARTITION: i32 = 3;
 
 /// Makes a partition known that is in the table already: at byte `start` of the open disk, `size`
@@ -29,6 +30,15 @@ pub fn add_partition(disk: &File, number: u32, start: u64, size: u64) -> Result<
 /// Makes the new size of a known partition known, in bytes; its start cannot change.
 pub fn resize_partition(disk: &File, number: u32, start: u64, size: u64) -> Result<(), GptError> {
     tell(disk, RESIZE_PARTITION, number, start, size).map_err(|source| GptError::Resize {
+        disk: disk.path().to_owned(),
+        number,
+        source,
+    })
+}
+
+/// Makes the kernel forget a partition, which it refuses while that is in use.
+pub fn forget_partition(disk: &File, number: u32) -> Result<(), GptError> {
+    tell(disk, DELETE_PARTITION, number, 0, 0).map_err(|source| GptError::Forget {
         disk: disk.path().to_owned(),
         number,
         source,

@@ -6,9 +6,12 @@ mod config;
 mod feature;
 mod image;
 mod init;
+mod install;
 mod lint;
+mod machine;
 mod power;
 mod request;
+mod reset;
 mod snapshots;
 mod stage;
 mod upgrade;
@@ -39,6 +42,8 @@ pub(crate) fn run(
         }
         Command::Lint(arguments) => lint::lint(&arguments, environment, renderer),
         Command::Init(arguments) => init::init(arguments, renderer),
+        Command::Install(arguments) => install::install(&arguments, environment, renderer),
+        Command::Reset(arguments) => reset::reset(&arguments, environment, renderer),
         Command::Stage(arguments) => stage::stage(&arguments, environment, renderer),
         Command::Config(command) => config::config(command, renderer),
         Command::Feature(command) => feature::feature(command, renderer),

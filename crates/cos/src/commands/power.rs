@@ -14,6 +14,11 @@ pub(super) fn reboot_at_once(environment: &Environment) -> Result<(), Failure> {
     systemctl(&["reboot", "--force"], environment)
 }
 
+/// Switches the machine off.
+pub(super) fn power_off(environment: &Environment) -> Result<(), Failure> {
+    systemctl(&["poweroff"], environment)
+}
+
 fn systemctl(arguments: &[&str], environment: &Environment) -> Result<(), Failure> {
     let systemctl = Tool::find("systemctl", "systemd", environment.path.as_deref());
     let ran = systemctl.and_then(|tool| tool.run(arguments));

@@ -110,7 +110,7 @@ pub(super) fn command_line() -> String {
         .unwrap_or_default()
 }
 
-fn http(environment: &Environment) -> HttpConfig {
+pub(super) fn http(environment: &Environment) -> HttpConfig {
     let mut config = HttpConfig {
         proxy: Proxies {
             https: environment.https_proxy.clone(),

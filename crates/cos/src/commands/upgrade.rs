@@ -1,8 +1,8 @@
 //! `cos upgrade` and `cos switch`.
 
+use super::machine;
 use super::power;
 use super::request::{self, argument};
-use super::stage;
 use crate::arguments::{SwitchArguments, UpgradeArguments, UpgradeOptions};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -13,7 +13,7 @@ use cos_ops::OpsError;
 use cos_ops::machine::{Machine, Places, require_root};
 use cos_ops::root::convert::{CompressionChoice, ImageRequest};
 use cos_ops::upgrade::{
-    Extent, Outcome, StageHooks, Target, UpgradeRequest, UpgradeResult, Wanted, upgrade as run,
+    Extent, Outcome, Target, UpgradeRequest, UpgradeResult, Wanted, upgrade as run,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -59,7 +59,7 @@ fn operate(
     renderer: &Renderer,
 ) -> Result<ExitCode, Failure> {
     require_root().map_err(OpsError::from)?;
-    let machine = Machine::probe(&Places::default()).map_err(OpsError::from)?;
+    let this = Machine::probe(&Places::default()).map_err(OpsError::from)?;
     let config = load_config(environment)?;
     let version = options.version_rule.as_deref().map(|rule| {
         VersionReq::parse(rule).map_err(|error| {
@@ -86,12 +86,10 @@ fn operate(
             _ => Extent::Whole,
         },
         force: options.force,
-        scratch: scratch(options, &machine),
+        scratch: scratch(options, &this),
     };
-    let hooks = StageHooks {
-        request: stage::own_request("", environment),
-    };
-    let result = run(&request, &machine, &config, &hooks, renderer)?;
+    let hooks = machine::hooks("upgrade", environment, renderer);
+    let result = run(&request, &this, &config, &hooks, renderer)?;
     renderer.result(&describe(&result), &result)?;
     if options.reboot && result.outcome == Outcome::Committed {
         power::reboot(environment)?;
@@ -142,7 +140,7 @@ fn image(
         overlays: Vec::new(),
         options: image,
         compression: CompressionChoice::Auto,
-        threads: std::thread::available_parallelism().map_or(2, usize::from),
+        threads: machine::threads(),
         time: request::time(environment)?,
     })
 }

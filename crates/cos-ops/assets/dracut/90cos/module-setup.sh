@@ -20,6 +20,7 @@ installkernel() {
         loop dm-mod dm-verity erofs lz4 lz4_decompress zstd_decompress zstd xxhash_generic sha256
         sha256_generic "=arch/${DRACUT_ARCH:-$(uname -m)}/crypto/sha256"
         overlay ext4 crc32c crc32c_generic mbcache jbd2
+        xfs btrfs
         vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8 isofs cdrom
     )
     local -a disks=(

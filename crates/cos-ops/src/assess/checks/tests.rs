@@ -6,6 +6,7 @@ use fs_err::os::unix::fs::symlink;
 fn machine() -> Machine {
     Machine {
         boot: BootReport {
+            root_hash: String::new(),
             mode: Mode::Active,
             snapshot: "0123456789ab".parse().unwrap(),
             source: "/dev/null".into(),

@@ -1,0 +1,154 @@
+//! Hooks inside the new root, and what becomes of their changes: a new root image.
+
+use super::{HookError, NewRoot, RootImage};
+use crate::build::payload::create;
+use crate::root::convert::{CompressionChoice, ImageRequest, load};
+use cos_events::Monitor;
+use cos_image::{Options, Platform, PlatformChoice, Source};
+use cos_store::ROOT_IMAGE;
+use cos_sys::loop_device::{LoopDevice, LoopOptions};
+use cos_sys::mount::{Mount, MountError, mount, unmount};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What programs in the new root need of the running system, and what hooks are for.
+const LENT: [&str; 7] = [
+    "/dev",
+    "/proc",
+    "/sys",
+    "/run",
+    "/tmp",
+    "/oem",
+    "/usr/local",
+];
+
+/// Mounts the new root with a writable layer over it, lets `act` change it, and makes what was changed a
+/// root image in the scratch directory. `None` when nothing was.
+pub fn changed(
+    root: &RootImage<'_>,
+    threads: usize,
+    monitor: &dyn Monitor,
+    act: impl FnOnce(&Path) -> Result<(), HookError>,
+) -> Result<Option<NewRoot>, HookError> {
+    let tree = MountedRoot::new(root)?;
+    let lent = tree.lend()?;
+    act(&tree.merged())?;
+    drop(lent);
+    if !tree.is_changed()? {
+        return Ok(None);
+    }
+    let platform = PlatformChoice::Prefer(Platform::linux(std::env::consts::ARCH));
+    let request = ImageRequest {
+        source: Source::Directory(tree.merged()),
+        overlays: Vec::new(),
+        options: Options::new(platform, root.scratch),
+        compression: CompressionChoice::Auto,
+        threads,
+        time: None,
+    };
+    let mut loaded = load(&request, root.scratch, monitor)?;
+    let path = root.scratch.join(ROOT_IMAGE);
+    let verity = loaded.write_root(&create(&path)?, None, monitor)?;
+    Ok(Some(NewRoot { path, verity }))
+}
+
+/// The new root, mounted with a writable layer over it. Unmounted when dropped.
+struct MountedRoot {
+    directory: PathBuf,
+    mounted: Vec<PathBuf>,
+    image: LoopDevice,
+}
+
+impl MountedRoot {
+    fn new(root: &RootImage<'_>) -> Result<Self, HookError> {
+        let options = LoopOptions {
+            read_only: true,
+            autoclear: true,
+            ..LoopOptions::default()
+        };
+        let mut made = Self {
+            directory: root.scratch.to_owned(),
+            mounted: Vec::new(),
+            image: LoopDevice::attach(root.path, options)?,
+        };
+        for name in ["lower", "upper", "work", "merged"] {
+            fs_err::create_dir_all(made.directory.join(name))?;
+        }
+        let device = made.image.path().display().to_string();
+        made.add(&device, "lower", "erofs", "ro")?;
+        let place = |name: &str| made.directory.join(name).display().to_string();
+        let layers = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            place("lower"),
+            place("upper"),
+            place("work")
+        );
+        made.add("overlay", "merged", "overlay", &layers)?;
+        Ok(made)
+    }
+
+    fn add(
+        &mut self,
+        source: &str,
+        name: &str,
+        kind: &str,
+        options: &str,
+    ) -> Result<(), MountError> {
+        let target = self.directory.join(name);
+        mount(&Mount {
+            source: source.to_owned(),
+            target: target.clone(),
+            fstype: kind.to_owned(),
+            options: options.to_owned(),
+        })?;
+        self.mounted.push(target);
+        Ok(())
+    }
+
+    fn merged(&self) -> PathBuf {
+        self.directory.join("merged")
+    }
+
+    /// Lends the running system's places to the new root.
+    fn lend(&self) -> Result<Lent, MountError> {
+        let mut lent = Lent(Vec::new());
+        for place in LENT {
+            let target = self.merged().join(&place[1..]);
+            if !target.is_dir() || !Path::new(place).is_dir() {
+                continue;
+            }
+            mount(&Mount {
+                source: place.to_owned(),
+                target: target.clone(),
+                fstype: "none".to_owned(),
+                options: "bind".to_owned(),
+            })?;
+            lent.0.push(target);
+        }
+        Ok(lent)
+    }
+
+    fn is_changed(&self) -> io::Result<bool> {
+        let mut entries = fs_err::read_dir(self.directory.join("upper"))?;
+        Ok(entries.next().is_some())
+    }
+}
+
+/// What is lent, given back when dropped: lazily, as a hook may have left something running there.
+struct Lent(Vec<PathBuf>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        for place in self.0.iter().rev() {
+            drop(unmount(place, true));
+        }
+    }
+}
+
+impl Drop for MountedRoot {
+    fn drop(&mut self) {
+        for place in self.mounted.iter().rev() {
+            drop(unmount(place, true));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! `cos reset`: COS_STATE back to one snapshot, that of the system that runs or of an image.
+//!
+//! The new snapshot is written beside the old ones, and boots from the moment of the one commit on;
+//! until then the old system boots. Only where there is no room, or nothing that could be kept,
+//! COS_STATE is made anew first, and the plan says so.
+
+mod error;
+mod execute;
+mod partitions;
+
+pub use error::ResetError;
+pub use partitions::ResetPartitions;
+
+use crate::build::payload::Payload;
+use crate::build::sizes::Bytes;
+use crate::deploy::{self, SnapshotSource};
+use crate::hooks::{Hooks, NoHooks};
+use crate::machine::Mode;
+use cos_events::{Monitor, warn};
+use cos_store::{Action, Snapshot, Store};
+use serde::Serialize;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What to reset, and to what.
+#[derive(Debug, Clone)]
+pub struct ResetRequest {
+    /// Which system runs.
+    pub mode: Mode,
+    /// What COS_STATE is to hold.
+    pub source: SnapshotSource,
+    /// The partitions of the disk that is meant.
+    pub partitions: ResetPartitions,
+    /// Make COS_PERSISTENT anew.
+    pub persistent: bool,
+    /// Make COS_OEM anew.
+    pub oem: bool,
+    /// Where to keep temporary data.
+    pub temp_dir: PathBuf,
+    /// Where to look for programs; by default where root's login does.
+    pub search_path: Option<OsString>,
+    /// The time, seconds since 1970.
+    pub now: i64,
+}
+
+/// What becomes of COS_STATE.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum Fate {
+    /// The new snapshot goes beside the old ones, which boot until it is committed.
+    Kept {
+        /// The snapshots that are removed afterwards.
+        removes: Vec<String>,
+    },
+    /// The file system is made anew; until the new snapshot is written, only recovery boots.
+    Anew {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A reset, planned or done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResetResult {
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// The partition with the snapshots.
+    pub device: PathBuf,
+    /// The snapshot that boots from now on.
+    pub snapshot: Snapshot,
+    /// What becomes of the old system.
+    pub fate: Fate,
+    /// Labels of the partitions that are made anew besides.
+    pub wipes: Vec<&'static str>,
+}
+
+impl fmt::Display for ResetResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (device, snapshot) = (self.device.display(), &self.snapshot);
+        match &self.fate {
+            Fate::Kept { removes } => {
+                writeln!(
+                    f,
+                    "{device} (COS_STATE): the old system boots until the new one is whole"
+                )?;
+                if !removes.is_empty() {
+                    writeln!(f, "  removed afterwards: {}", removes.join(", "))?;
+                }
+            }
+            Fate::Anew { reason } => writeln!(
+                f,
+                "{device} (COS_STATE): made anew, as {reason}; until that is done, only recovery boots"
+            )?,
+        }
+        for label in &self.wipes {
+            writeln!(f, "{label}: everything on it is lost")?;
+        }
+        writeln!(
+            f,
+            "snapshot {} of {}\nroot hash: {}",
+            snapshot.id, snapshot.source, snapshot.root_hash
+        )
+    }
+}
+
+struct Prepared {
+    payload: Payload,
+    fate: Fate,
+}
+
+/// Says what a reset would do; writes nothing but temporary data.
+pub fn plan_reset(
+    request: &ResetRequest,
+    monitor: &dyn Monitor,
+) -> Result<ResetResult, ResetError> {
+    let prepared = prepare(request, &NoHooks, monitor)?;
+    Ok(result(request, &prepared, true))
+}
+
+/// Resets.
+pub fn reset(
+    request: &ResetRequest,
+    hooks: &dyn Hooks,
+    monitor: &dyn Monitor,
+) -> Result<ResetResult, ResetError> {
+    let prepared = prepare(request, hooks, monitor)?;
+    if let Fate::Anew { reason } = &prepared.fate {
+        warn(
+            monitor,
+            format!("COS_STATE is made anew, as {reason}; until that is done, only recovery boots"),
+        );
+    }
+    execute::run(request, &prepared, hooks, monitor)?;
+    if let Err(source) = hooks.post() {
+        warn(monitor, format!("hook post-reset failed: {source}"));
+    }
+    Ok(result(request, &prepared, false))
+}
+
+fn result(request: &ResetRequest, prepared: &Prepared, dry_run: bool) -> ResetResult {
+    let wipes = [
+        ("COS_PERSISTENT", request.persistent),
+        ("COS_OEM", request.oem),
+    ];
+    ResetResult {
+        dry_run,
+        device: request.partitions.state.clone(),
+        snapshot: prepared.payload.snapshot.clone(),
+        fate: prepared.fate.clone(),
+        wipes: wipes
+            .into_iter()
+            .filter_map(|(label, wiped)| wiped.then_some(label))
+            .collect(),
+    }
+}
+
+fn prepare(
+    request: &ResetRequest,
+    hooks: &dyn Hooks,
+    monitor: &dyn Monitor,
+) -> Result<Prepared, ResetError> {
+    if matches!(request.mode, Mode::Active | Mode::Passive) {
+        return Err(ResetError::Installed);
+    }
+    request.partitions.check(request.oem, request.persistent)?;
+    hooks
+        .before()
+        .map_err(|source| deploy::hook("before", Action::Reset, "", source))?;
+    let payload = deploy::payload(
+        &request.source,
+        "",
+        Action::Reset,
+        request.now,
+        &request.temp_dir,
+        hooks,
+        monitor,
+    )?;
+    let fate = fate(request, &payload);
+    Ok(Prepared { payload, fate })
+}
+
+/// Looks at COS_STATE as it is.
+fn fate(request: &ResetRequest, payload: &Payload) -> Fate {
+    let scratch = payload.directory.path();
+    let mounted = match partitions::mount(&request.partitions.state, "ro", scratch) {
+        Ok(mounted) => mounted,
+        Err(error) => {
+            return Fate::Anew {
+                reason: format!("it cannot be mounted ({})", chain(&error)),
+            };
+        }
+    };
+    fate_of(
+        &Store::new(mounted.path()),
+        payload,
+        free_bytes(mounted.path()),
+    )
+}
+
+/// What becomes of a store with `free` bytes of room.
+fn fate_of(store: &Store, payload: &Payload, free: u64) -> Fate {
+    let id = payload.snapshot.id.as_str();
+    let old = match store.state() {
+        Ok(old) => old,
+        Err(error) => {
+            return Fate::Anew {
+                reason: format!("its boot state cannot be read ({})", chain(&error)),
+            };
+        }
+    };
+    let Ok(present) = store.list() else {
+        return Fate::Anew {
+            reason: "its snapshots cannot be listed".to_owned(),
+        };
+    };
+    // What no state names goes before the new one is written; so does a damaged one of its name.
+    let makes_way = |it: &&cos_store::Installed| {
+        it.id.as_str() == id || !old.snapshots().any(|named| *named == it.id)
+    };
+    let way: u64 = present.iter().filter(makes_way).map(|it| it.bytes).sum();
+    let (needed, room) = (deploy::needed(payload), free.saturating_add(way));
+    if room < needed && !deploy::is_there(store, payload) {
+        return Fate::Anew {
+            reason: format!(
+                "a second snapshot needs {} and {} are free",
+                Bytes(needed),
+                Bytes(room)
+            ),
+        };
+    }
+    let removes = present.into_iter().map(|it| it.id.to_string());
+    Fate::Kept {
+        removes: removes.filter(|name| name != id).collect(),
+    }
+}
+
+fn free_bytes(path: &Path) -> u64 {
+    rustix::fs::statvfs(path).map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |cause| cause.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
+}
