@@ -125,6 +125,19 @@ mod tests {
     }
 
     #[test]
+    fn the_file_in_the_book_can_be_used() {
+        let page = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docs/src/how-to/install.md"
+        );
+        let page = fs_err::read_to_string(page).unwrap();
+        let (_, rest) = page.split_once("```text\n# install.yaml").unwrap();
+        let config = read(rest.split_once("```").unwrap().0).unwrap();
+        assert_eq!(config.extra_partitions.len(), 1);
+        assert!(config.reboot);
+    }
+
+    #[test]
     fn a_mistake_has_a_place() {
         let error = read("device: /dev/vda\ndevise: /dev/vdb\n")
             .unwrap_err()
