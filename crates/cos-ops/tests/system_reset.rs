@@ -14,7 +14,7 @@ use cos_disk::live::FileSystem;
 use cos_events::Silent;
 use cos_ops::deploy::SnapshotSource;
 use cos_ops::hooks::NoHooks;
-use cos_ops::install::running::Mode;
+use cos_ops::machine::Mode;
 use cos_ops::reset::{Fate, ResetError, ResetPartitions, ResetRequest, plan_reset, reset};
 use cos_store::Store;
 
