@@ -6,8 +6,8 @@ mod machine;
 
 pub(crate) use assess::{AssessArguments, AssessCommand};
 pub(crate) use machine::{
-    BootCommand, RollbackArguments, SnapshotArguments, StatusArguments, SwitchArguments,
-    UpgradeArguments, UpgradeOptions,
+    BootCommand, RollbackArguments, SnapshotArguments, StatusArguments, SucArguments,
+    SwitchArguments, UpgradeArguments, UpgradeOptions,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -22,7 +22,7 @@ SOURCE is an image: REF, oci:REF or docker:REF (registry), oci-layout:PATH[:TAG]
 oci-archive:PATH[:TAG], docker-archive:PATH[:TAG], docker-daemon:REF, podman:REF or dir:PATH.";
 
 /// The arguments, with the verb that the program's name stands for: `cos-setup boot` is `cos stage
-/// boot`, `cos-feature list` is `cos feature list`.
+/// boot`, `cos-feature list` is `cos feature list`, `suc-upgrade` is what a controller's container runs.
 pub(crate) fn by_name(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.collect();
     let name = arguments
@@ -31,6 +31,7 @@ pub(crate) fn by_name(arguments: impl Iterator<Item = OsString>) -> Vec<OsString
     let verb = match name {
         Some("cos-setup") => "stage",
         Some("cos-feature") => "feature",
+        Some("suc-upgrade") => "suc-upgrade",
         _ => return arguments,
     };
     arguments.insert(1, verb.into());
@@ -77,6 +78,8 @@ pub(crate) enum Command {
     Feature(FeatureCommand),
     /// Upgrade the system, or the recovery system, to an image.
     Upgrade(UpgradeArguments),
+    /// In a container on a machine: upgrade the machine that is mounted at /host.
+    SucUpgrade(SucArguments),
     /// Upgrade to an image of another kind, and follow that from then on.
     Switch(SwitchArguments),
     /// Go back to another snapshot at the next boot.
@@ -333,6 +336,7 @@ mod tests {
         assert_eq!(words(&["/usr/bin/cos-setup", "boot"])[1], "stage");
         assert_eq!(words(&["cos", "lint", "x"])[1], "lint");
         assert_eq!(words(&["cos-feature", "list"])[1], "feature");
+        assert_eq!(words(&["/usr/bin/suc-upgrade"])[1], "suc-upgrade");
     }
 
     /// Every verb with its long help, as a page of the book.

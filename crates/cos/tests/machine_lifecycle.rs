@@ -12,6 +12,7 @@ use common::cos;
 use common::lifecycle::{Fleet, status};
 use cos_testkit::images::AddedFile;
 use cos_testkit::machine::{BOOT, Builder, Firmware, Machine};
+use cos_testkit::tools::need_tools;
 use cos_testkit::{process, skip, temp_dir};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,9 +35,62 @@ fn disk(directory: &Path, fleet: &Fleet) -> PathBuf {
     disk
 }
 
+/// An empty disk.
+fn blank(directory: &Path) -> PathBuf {
+    let disk = directory.join("blank.img");
+    let file = std::fs::File::create(&disk).unwrap();
+    file.set_len(3 << 30).unwrap();
+    disk
+}
+
+fn iso(directory: &Path, fleet: &Fleet) -> PathBuf {
+    let iso = directory.join("live.iso");
+    process::run(
+        cos()
+            .args(["build", "iso", &fleet.versions.source("v1"), "--output"])
+            .arg(&iso),
+    )
+    .unwrap();
+    iso
+}
+
+fn succeeds(machine: &mut Machine, command: &str) -> String {
+    let ran = machine.run_for(command, UPGRADE).unwrap();
+    assert_eq!(ran.code, 0, "{command}: {}", ran.output);
+    ran.output
+}
+
+/// Installs the live system onto the empty disk, and once more onto the partitions that are there then.
+fn install(machine: &mut Machine, fleet: &Fleet) {
+    machine.login(BOOT).unwrap();
+    let live = status(machine);
+    assert_eq!(live["running"]["mode"], "live", "{live}");
+    for line in fleet.cloud_config().lines() {
+        let quoted = line.replace('\'', "'\\''");
+        machine
+            .check(&format!("echo '{quoted}' >> /tmp/fleet.yaml"))
+            .unwrap();
+    }
+    let nowhere = machine.run("cos install").unwrap();
+    assert_eq!(nowhere.code, 2, "{}", nowhere.output);
+    assert!(nowhere.output.contains("vda"), "{}", nowhere.output);
+    let plan = succeeds(
+        machine,
+        "cos install /dev/vda --cloud-config /tmp/fleet.yaml --dry-run",
+    );
+    assert!(plan.contains("COS_STATE"), "{plan}");
+    succeeds(
+        machine,
+        "cos install /dev/vda --cloud-config /tmp/fleet.yaml",
+    );
+    let again = machine.run_for("cos install /dev/vda", UPGRADE).unwrap();
+    assert_eq!(again.code, 2, "{}", again.output);
+    succeeds(machine, "cos install /dev/vda --no-format --force");
+}
+
 #[test]
-fn an_upgrade_from_a_registry_and_back() {
-    const TEST: &str = "an_upgrade_from_a_registry_and_back";
+fn from_a_live_medium_to_an_upgraded_machine_and_back() {
+    const TEST: &str = "from_a_live_medium_to_an_upgraded_machine_and_back";
     if let Some(reason) = Builder::missing(Firmware::Bios) {
         skip(TEST, &reason);
         return;
@@ -44,20 +98,32 @@ fn an_upgrade_from_a_registry_and_back() {
     let directory = temp_dir().unwrap();
     let fleet = Fleet::start(directory.path()).unwrap();
     let mut machine = Machine::builder(TEST)
-        .larger_disk(&disk(directory.path(), &fleet), 1 << 30)
+        .disk(&blank(directory.path()))
+        .scsi_cdrom(&iso(directory.path(), &fleet))
         .network()
         .boot()
         .unwrap();
+    install(&mut machine, &fleet);
+    machine.reboot().unwrap();
     machine.login(BOOT).unwrap();
+    let said = machine.check("id ada; getent passwd ada").unwrap();
+    assert!(said.contains("/home/ada"), "{said}");
     let machine_id = machine.check("cat /etc/machine-id").unwrap();
     machine
-        .check("echo kept > /usr/local/data; echo mine > /home/file")
+        .check("echo kept > /usr/local/data; echo mine > /home/file; echo log > /var/log/mine")
         .unwrap();
+    succeeds(
+        &mut machine,
+        "systemctl start boot-complete.target cos-boot-good.service",
+    );
     let first = status(&mut machine);
     assert_eq!(first["running"]["mode"], "active");
+    assert_eq!(first["running"]["good"], true, "{first}");
+    assert_eq!(first["well"], true, "{first}");
 
-    let ran = machine.run_for("cos upgrade", UPGRADE).unwrap();
-    assert_eq!(ran.code, 0, "{}", ran.output);
+    let checked = succeeds(&mut machine, "cos upgrade --check");
+    assert!(checked.contains("new image"), "{checked}");
+    succeeds(&mut machine, "cos upgrade");
     let after = status(&mut machine);
     assert_eq!(after["snapshots"].as_array().unwrap().len(), 2, "{after}");
     assert_ne!(after["nextBoot"], first["nextBoot"]);
@@ -69,19 +135,113 @@ fn an_upgrade_from_a_registry_and_back() {
     assert_eq!(machine.check("cat /etc/fleet-version").unwrap(), "2");
     assert_eq!(machine.check("cat /etc/machine-id").unwrap(), machine_id);
     assert_eq!(
-        machine.check("cat /usr/local/data /home/file").unwrap(),
-        "kept\nmine"
+        machine
+            .check("cat /usr/local/data /home/file /var/log/mine")
+            .unwrap(),
+        "kept\nmine\nlog"
     );
-    let again = machine.run_for("cos upgrade", UPGRADE).unwrap();
-    assert_eq!(again.code, 0, "{}", again.output);
-    assert!(again.output.contains("already"), "{}", again.output);
+    succeeds(
+        &mut machine,
+        "systemctl start boot-complete.target cos-boot-good.service",
+    );
+    let second = status(&mut machine);
+    assert_eq!(second["snapshots"][0]["standing"], "good", "{second}");
+    let again = succeeds(&mut machine, "cos upgrade");
+    assert!(again.contains("already"), "{again}");
 
-    machine.check("cos rollback").unwrap();
+    succeeds(&mut machine, "cos rollback");
     machine.reboot().unwrap();
     machine.login(BOOT).unwrap();
     assert_eq!(machine.check("cat /etc/fleet-version").unwrap(), "1");
     let back = status(&mut machine);
     assert_eq!(back["running"]["snapshot"], first["running"]["snapshot"]);
+    machine.power_off().unwrap();
+}
+
+/// A disk with a layout of its own, installed from the image on this host.
+fn shaped_disk(directory: &Path, fleet: &Fleet) -> PathBuf {
+    let disk = blank(directory);
+    let oem = directory.join("fleet.yaml");
+    std::fs::write(&oem, fleet.cloud_config()).unwrap();
+    process::run(
+        cos()
+            .arg("install")
+            .arg(&disk)
+            .args(["--force", "--image", &fleet.versions.source("v1")])
+            .args(["--filesystem", "persistent=xfs"])
+            .args(["--extra-partition", "data=64MiB:ext4:DATA"])
+            .arg("--cloud-config")
+            .arg(&oem),
+    )
+    .unwrap();
+    disk
+}
+
+#[test]
+fn a_damaged_machine_recovers_and_is_reset() {
+    const TEST: &str = "a_damaged_machine_recovers_and_is_reset";
+    if let Some(reason) = Builder::missing(Firmware::Uefi) {
+        skip(TEST, &reason);
+        return;
+    }
+    need_tools(&["mkfs.xfs"]);
+    let directory = temp_dir().unwrap();
+    let fleet = Fleet::start(directory.path()).unwrap();
+    let mut machine = Machine::builder(TEST)
+        .disk(&shaped_disk(directory.path(), &fleet))
+        .firmware(Firmware::Uefi)
+        .network()
+        .boot()
+        .unwrap();
+    machine.login(BOOT).unwrap();
+    let mounts = machine
+        .check("findmnt -no FSTYPE /usr/local; blkid -L DATA")
+        .unwrap();
+    assert!(mounts.starts_with("xfs\n/dev/vda"), "{mounts}");
+    machine
+        .check("echo data > /usr/local/data; echo mine > /oem/note; sync")
+        .unwrap();
+    let before = status(&mut machine)["recovery"]["id"].clone();
+    succeeds(&mut machine, "cos upgrade --recovery");
+    let upgraded = status(&mut machine);
+    assert_ne!(upgraded["recovery"]["id"], before, "{upgraded}");
+    assert_eq!(upgraded["recovery"]["digest"], fleet.digest("v2").unwrap());
+    succeeds(&mut machine, "cos upgrade");
+    machine
+        .check(
+            "mount -o remount,rw /run/cos/source && cd /run/cos/source/cos/snapshots && \
+             for it in *; do dd if=/dev/zero of=$it/vmlinuz bs=1M count=1 conv=notrunc,fsync; done; \
+             cd /; mount -o remount,ro /run/cos/source",
+        )
+        .unwrap();
+
+    machine.reboot().unwrap();
+    machine.login(BOOT).unwrap();
+    let recovery = status(&mut machine);
+    assert_eq!(recovery["running"]["mode"], "recovery", "{recovery}");
+    assert_eq!(recovery["well"], false, "{recovery}");
+    let plan = succeeds(&mut machine, "cos reset --dry-run --persistent");
+    assert!(
+        plan.contains("COS_PERSISTENT: everything on it is lost"),
+        "{plan}"
+    );
+    succeeds(&mut machine, "cos reset --force --persistent");
+
+    machine.reboot().unwrap();
+    machine.login(BOOT).unwrap();
+    succeeds(
+        &mut machine,
+        "systemctl start boot-complete.target cos-boot-good.service",
+    );
+    let reset = status(&mut machine);
+    assert_eq!(reset["running"]["mode"], "active", "{reset}");
+    assert_eq!(
+        reset["running"]["snapshot"], upgraded["recovery"]["id"],
+        "{reset}"
+    );
+    assert_eq!(reset["well"], true, "{reset}");
+    assert_eq!(machine.check("cat /oem/note").unwrap(), "mine");
+    assert_ne!(machine.run("cat /usr/local/data").unwrap().code, 0);
     machine.power_off().unwrap();
 }
 

@@ -177,6 +177,7 @@ pub(super) const LINKS: &[(&str, &str)] = &[
     ),
     ("usr/bin/cos-setup", "cos"),
     ("usr/bin/cos-feature", "cos"),
+    ("usr/bin/suc-upgrade", "cos"),
 ];
 
 /// For images in which nothing is mounted at `/tmp`.

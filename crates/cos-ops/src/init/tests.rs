@@ -85,6 +85,7 @@ fn the_plan_for_a_debian_image() {
     link /usr/lib/systemd/system/multi-user.target.wants/cos-diagnose.service to ../cos-diagnose.service
     link /usr/bin/cos-setup to cos
     link /usr/bin/cos-feature to cos
+    link /usr/bin/suc-upgrade to cos
     empty /etc/machine-id
     link /var/lib/dbus/machine-id to /etc/machine-id
     build the initrd /boot/initrd.img-6.12.1 for kernel 6.12.1

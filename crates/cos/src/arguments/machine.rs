@@ -2,6 +2,7 @@
 
 use super::RegistryArguments;
 use clap::{Args, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -88,4 +89,19 @@ pub(crate) struct StatusArguments {
     /// Print the JSON Schema of `cos status --json` instead.
     #[arg(long)]
     pub(crate) schema: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SucArguments {
+    /// Where the machine's root is mounted.
+    #[arg(long, value_name = "DIR", default_value = "/host")]
+    pub(crate) host: PathBuf,
+    /// Arguments of `cos upgrade` on the machine; without an image among them, this container's own root
+    /// becomes the new system, unless its os-release is the one that runs already.
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
+    pub(crate) upgrade: Vec<OsString>,
 }

@@ -3,6 +3,7 @@
 mod boot;
 mod build;
 mod config;
+mod controller;
 mod feature;
 mod image;
 mod init;
@@ -48,6 +49,7 @@ pub(crate) fn run(
         Command::Config(command) => config::config(command, renderer),
         Command::Feature(command) => feature::feature(command, renderer),
         Command::Upgrade(arguments) => upgrade::upgrade(&arguments, environment, renderer),
+        Command::SucUpgrade(arguments) => controller::suc_upgrade(&arguments, renderer),
         Command::Switch(arguments) => upgrade::switch(&arguments, environment, renderer),
         Command::Rollback(arguments) => snapshots::rollback(&arguments, environment, renderer),
         Command::Pin(arguments) => snapshots::pin(&arguments, true, renderer),

@@ -70,6 +70,9 @@ stages:
     - name: member
       systemctl:
         enable: [systemd-networkd]
+      users:
+        ada:
+          shell: /bin/bash
       files:
         - path: /etc/cos/config.d/fleet.yaml
           permissions: 0600
