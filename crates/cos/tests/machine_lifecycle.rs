@@ -344,8 +344,8 @@ fn four_bad_upgrades_end_where_they_began() {
     falls_back(&mut machine, &fleet, "panics", nothing, "kernel panic");
     falls_back(&mut machine, &fleet, "hangs", nothing, "hang.service");
     let spoil = "mount -o remount,rw /run/cos/source && \
-        dd if=/dev/urandom of=/run/cos/source/cos/snapshots/NEXT/root.img bs=4096 count=1 seek=0 \
+        dd if=/dev/urandom of=/run/cos/source/cos/snapshots/NEXT/root.img bs=512 count=1 \
         conv=notrunc,fsync && mount -o remount,ro /run/cos/source";
-    falls_back(&mut machine, &fleet, "v2", spoil, "root image");
+    falls_back(&mut machine, &fleet, "v2", spoil, "does not match its root hash");
     machine.power_off().unwrap();
 }
