@@ -1,6 +1,7 @@
 //! A registry that misbehaves on purpose: plain HTTP/1.1 over a socket, one request a connection.
 #![allow(
     clippy::unwrap_used,
+    clippy::missing_panics_doc,
     reason = "helpers of tests fail by panicking, as tests do"
 )]
 

@@ -128,6 +128,8 @@ fn make_certificate(directory: &Path) -> anyhow::Result<()> {
             .arg(format!(
                 "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:{GUEST_HOST}"
             ))
+            // Programs that take no authority's certificate for a server's must take this one.
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
             .arg("-keyout")
             .arg(directory.join("key.pem"))
             .arg("-out")

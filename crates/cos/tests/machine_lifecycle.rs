@@ -346,6 +346,12 @@ fn four_bad_upgrades_end_where_they_began() {
     let spoil = "mount -o remount,rw /run/cos/source && \
         dd if=/dev/urandom of=/run/cos/source/cos/snapshots/NEXT/root.img bs=512 count=1 \
         conv=notrunc,fsync && mount -o remount,ro /run/cos/source";
-    falls_back(&mut machine, &fleet, "v2", spoil, "does not match its root hash");
+    falls_back(
+        &mut machine,
+        &fleet,
+        "v2",
+        spoil,
+        "does not match its root hash",
+    );
     machine.power_off().unwrap();
 }

@@ -22,6 +22,12 @@ const LENT: [&str; 7] = [
     "/usr/local",
 ];
 
+/// What is changed, and what overlayfs needs beside it.
+const UPPER: &str = "layer/upper";
+const WORK: &str = "layer/work";
+/// `OVERLAYFS_SUPER_MAGIC` of linux/magic.h.
+const OVERLAY: i128 = 0x794c_7630;
+
 /// Mounts the new root with a writable layer over it, lets `act` change it, and makes what was changed a
 /// root image in the scratch directory. `None` when nothing was.
 pub fn changed(
@@ -71,7 +77,14 @@ impl MountedRoot {
             mounted: Vec::new(),
             image: LoopDevice::attach(root.path, options)?,
         };
-        for name in ["lower", "upper", "work", "merged"] {
+        for name in ["lower", "layer", "merged"] {
+            fs_err::create_dir_all(made.directory.join(name))?;
+        }
+        if is_overlay(&made.directory)? {
+            // An overlay takes no layer that is on another one; a live system has nothing but memory.
+            made.add("tmpfs", "layer", "tmpfs", "mode=0755")?;
+        }
+        for name in [UPPER, WORK] {
             fs_err::create_dir_all(made.directory.join(name))?;
         }
         let device = made.image.path().display().to_string();
@@ -80,8 +93,8 @@ impl MountedRoot {
         let layers = format!(
             "lowerdir={},upperdir={},workdir={}",
             place("lower"),
-            place("upper"),
-            place("work")
+            place(UPPER),
+            place(WORK)
         );
         made.add("overlay", "merged", "overlay", &layers)?;
         Ok(made)
@@ -129,9 +142,13 @@ impl MountedRoot {
     }
 
     fn is_changed(&self) -> io::Result<bool> {
-        let mut entries = fs_err::read_dir(self.directory.join("upper"))?;
+        let mut entries = fs_err::read_dir(self.directory.join(UPPER))?;
         Ok(entries.next().is_some())
     }
+}
+
+fn is_overlay(directory: &Path) -> io::Result<bool> {
+    Ok(i128::from(rustix::fs::statfs(directory)?.f_type) == OVERLAY)
 }
 
 /// What is lent, given back when dropped: lazily, as a hook may have left something running there.

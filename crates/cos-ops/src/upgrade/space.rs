@@ -19,8 +19,8 @@ fn device(path: &Path) -> Option<u64> {
 }
 
 /// Where temporary data goes: to whichever has most room. `bytes` is how much is fetched, where that is
-/// known: what is kept of it, compressed as well, takes about as much, and the partition of `draft`
-/// needs as much again.
+/// known: what is kept of it, compressed as well, takes no more. What becomes of it on the partition of
+/// `draft` is known exactly only then ([`for_snapshot`]); but it has never been less than half.
 pub(super) fn scratch(
     draft: &Path,
     others: &[PathBuf],
@@ -44,10 +44,13 @@ pub(super) fn scratch(
     let Some(bytes) = bytes else {
         return Ok(best.0);
     };
-    let shared = device(draft) == device(&best.0);
-    let needed = if shared { 2 * bytes } else { bytes };
-    for (path, room) in [(draft, here), (best.0.as_path(), best.1)] {
-        let needed = if path == draft { needed } else { bytes };
+    let least = bytes / 2;
+    let wanted = if device(draft) == device(&best.0) {
+        vec![(draft, here, bytes + least)]
+    } else {
+        vec![(draft, here, least), (best.0.as_path(), best.1, bytes)]
+    };
+    for (path, room, needed) in wanted {
         if room < needed {
             return Err(OpsError::Space {
                 path: path.to_owned(),
