@@ -35,6 +35,8 @@ const SHELL_WORDS: [&str; 8] = [
     "1",
     "rd.shell",
 ];
+/// What runs [`expire`].
+const DEADLINE_UNIT: &str = "cos-boot-deadline.service";
 /// Units that are shells.
 const SHELL_UNITS: [&str; 2] = ["emergency.", "rescue."];
 
@@ -98,13 +100,19 @@ pub fn expire(machine: &Machine, monitor: &dyn Monitor) -> Verdict {
 /// What the boot still waits for, and what failed in it.
 fn late() -> String {
     let jobs = note::lines("systemctl", &["list-jobs", "--no-legend", "--no-pager"]);
-    let running = jobs.iter().filter(|job| job.ends_with("running"));
-    let names = running.filter_map(|job| job.split_whitespace().nth(1));
-    let waits_for = list("it waits for", names);
+    let waits_for = list("it waits for", running_jobs(&jobs));
     format!(
         "the boot was not complete in time{waits_for}{}",
         failed_units()
     )
+}
+
+/// The units of `JOB UNIT TYPE STATE` lines that are being started, but for the one that asks.
+fn running_jobs(jobs: &[String]) -> impl Iterator<Item = &str> {
+    jobs.iter()
+        .filter(|job| job.trim_end().ends_with("running"))
+        .filter_map(|job| job.split_whitespace().nth(1))
+        .filter(|unit| *unit != DEADLINE_UNIT)
 }
 
 fn failed_units() -> String {
@@ -199,6 +207,22 @@ fn write(machine: &Machine, assessment: &Assessment) -> Result<(), OpsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_boot_waits_for_is_what_is_being_started() {
+        let jobs = [
+            "  1 multi-user.target start waiting",
+            " 84 web.service start running",
+            "120 cos-boot-deadline.service start running",
+            "",
+        ]
+        .map(str::to_owned);
+        assert_eq!(
+            list("it waits for", running_jobs(&jobs)),
+            "; it waits for web.service"
+        );
+        assert_eq!(list("failed are", std::iter::empty()), "");
+    }
 
     #[test]
     fn who_asks_for_a_shell_gets_it() {
