@@ -280,7 +280,8 @@ impl OpsError {
             | Self::Architecture { .. }
             | Self::Layout(_)
             | Self::Damaged { .. }
-            | Self::NotRunning { .. } => ErrorKind::Image,
+            | Self::NotRunning { .. }
+            | Self::NoVersion { .. } => ErrorKind::Image,
             Self::Arguments(_)
             | Self::Size(_)
             | Self::Plan(_)
@@ -292,7 +293,6 @@ impl OpsError {
             | Self::SnapshotName(_)
             | Self::Ambiguous { .. }
             | Self::NothingStaged => ErrorKind::Request,
-            Self::NoVersion { .. } => ErrorKind::Image,
             Self::FailedBefore { .. } => ErrorKind::FailedBefore,
             Self::Machine(MachineError::Locked { .. }) => ErrorKind::Busy,
             _ => ErrorKind::Host,

@@ -36,6 +36,7 @@ fn drawn_up(facts: &Facts) -> Plan {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the plan is long")]
 fn the_plan_for_a_debian_image() {
     let plan = drawn_up(&debian());
     // Sizes of assets are not the point.

@@ -232,7 +232,8 @@ struct Summary {
 
 #[derive(Deserialize)]
 struct Step {
-    step: String,
+    #[serde(rename = "step")]
+    name: String,
     result: String,
     #[serde(default)]
     failures: Vec<StepFailure>,
@@ -268,7 +269,7 @@ fn stage(path: &Path) -> Option<StageStatus> {
     };
     let failures = summary.steps.iter().flat_map(|step| {
         let each = step.failures.iter();
-        each.map(move |it| format!("{}: {}: {}", step.step, it.key, it.message))
+        each.map(move |it| format!("{}: {}: {}", step.name, it.key, it.message))
     });
     Some(StageStatus {
         done: count("done"),

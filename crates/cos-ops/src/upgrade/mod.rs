@@ -185,7 +185,7 @@ impl Upgrade<'_> {
         }
         let staged = store.staged();
         store.collect(&self.before, staged.as_slice())?;
-        if let Some(id) = staged.filter(|id| self.is_image(store, id, digest.as_deref())) {
+        if let Some(id) = staged.filter(|id| is_image(store, id, digest.as_deref())) {
             return match self.request.extent {
                 Extent::Download => Ok(result(Outcome::Staged, Some(id))),
                 _ => self.apply_staged(store),
@@ -231,13 +231,6 @@ impl Upgrade<'_> {
             .map_err(|error| OpsError::image(source, error))
     }
 
-    fn is_image(&self, store: &Store, id: &SnapshotId, digest: Option<&str>) -> bool {
-        digest.is_some()
-            && store
-                .metadata(id)
-                .is_ok_and(|it| it.digest.as_deref() == digest)
-    }
-
     /// The active snapshot, if it is of this digest. One that failed is an error: whoever asks again
     /// and again must not be sent around in circles.
     fn present(&self, store: &Store, digest: Option<&str>) -> Result<Option<SnapshotId>, OpsError> {
@@ -245,7 +238,7 @@ impl Upgrade<'_> {
             return Ok(None);
         }
         for id in self.before.snapshots() {
-            if !self.is_image(store, id, digest) {
+            if !is_image(store, id, digest) {
                 continue;
             }
             self.refuse_failed(store, id)?;
@@ -436,6 +429,12 @@ impl Upgrade<'_> {
         let state = self.before.deploy(id, tries)?;
         Ok(state.pruned(self.config.keep.value, self.running()))
     }
+}
+
+/// Whether a snapshot was made from the image with this digest.
+fn is_image(store: &Store, id: &SnapshotId, digest: Option<&str>) -> bool {
+    let made_from = || store.metadata(id).ok().and_then(|it| it.digest);
+    digest.is_some() && made_from().as_deref() == digest
 }
 
 fn hook<T>(stage: &'static str, ran: Result<T, HookError>) -> Result<T, OpsError> {

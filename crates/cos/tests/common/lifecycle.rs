@@ -64,7 +64,7 @@ impl Fleet {
     pub(crate) fn cloud_config(&self) -> String {
         let indent = |text: &str| text.replace('\n', "\n            ");
         format!(
-            r#"name: fleet
+            r"name: fleet
 stages:
   initramfs:
     - name: member
@@ -92,7 +92,7 @@ stages:
           permissions: 0600
           content: |
             {auth}
-"#,
+",
             source = self.reference("stable"),
             certificate = indent(self.registry.certificate().unwrap_or_default().trim_end()),
             auth = self.registry.auth_file(),
