@@ -14,6 +14,7 @@ use cos_testkit::images::AddedFile;
 use cos_testkit::machine::{BOOT, Builder, Firmware, Machine};
 use cos_testkit::tools::need_tools;
 use cos_testkit::{process, skip, temp_dir};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,6 +89,17 @@ fn install(machine: &mut Machine, fleet: &Fleet) {
     succeeds(machine, "cos install /dev/vda --no-format --force");
 }
 
+fn upgrade_to_v2(machine: &mut Machine, fleet: &Fleet, before: &Value) {
+    let checked = succeeds(machine, "cos upgrade --check");
+    assert!(checked.contains("new image"), "{checked}");
+    succeeds(machine, "cos upgrade");
+    let after = status(machine);
+    assert_eq!(after["snapshots"].as_array().unwrap().len(), 2, "{after}");
+    assert_ne!(after["nextBoot"], before["nextBoot"]);
+    assert_eq!(after["snapshots"][0]["standing"], "trial");
+    assert_eq!(after["snapshots"][0]["digest"], fleet.digest("v2").unwrap());
+}
+
 #[test]
 fn from_a_live_medium_to_an_upgraded_machine_and_back() {
     const TEST: &str = "from_a_live_medium_to_an_upgraded_machine_and_back";
@@ -121,14 +133,7 @@ fn from_a_live_medium_to_an_upgraded_machine_and_back() {
     assert_eq!(first["running"]["good"], true, "{first}");
     assert_eq!(first["well"], true, "{first}");
 
-    let checked = succeeds(&mut machine, "cos upgrade --check");
-    assert!(checked.contains("new image"), "{checked}");
-    succeeds(&mut machine, "cos upgrade");
-    let after = status(&mut machine);
-    assert_eq!(after["snapshots"].as_array().unwrap().len(), 2, "{after}");
-    assert_ne!(after["nextBoot"], first["nextBoot"]);
-    assert_eq!(after["snapshots"][0]["standing"], "trial");
-    assert_eq!(after["snapshots"][0]["digest"], fleet.digest("v2").unwrap());
+    upgrade_to_v2(&mut machine, &fleet, &first);
 
     machine.reboot().unwrap();
     machine.login(BOOT).unwrap();
@@ -177,6 +182,17 @@ fn shaped_disk(directory: &Path, fleet: &Fleet) -> PathBuf {
     disk
 }
 
+/// No snapshot on COS_STATE can be loaded any more.
+fn damage_kernels(machine: &mut Machine) {
+    machine
+        .check(
+            "mount -o remount,rw /run/cos/source && cd /run/cos/source/cos/snapshots && \
+             for it in *; do dd if=/dev/zero of=$it/vmlinuz bs=1M count=1 conv=notrunc,fsync; done; \
+             cd /; mount -o remount,ro /run/cos/source",
+        )
+        .unwrap();
+}
+
 #[test]
 fn a_damaged_machine_recovers_and_is_reset() {
     const TEST: &str = "a_damaged_machine_recovers_and_is_reset";
@@ -207,13 +223,7 @@ fn a_damaged_machine_recovers_and_is_reset() {
     assert_ne!(upgraded["recovery"]["id"], before, "{upgraded}");
     assert_eq!(upgraded["recovery"]["digest"], fleet.digest("v2").unwrap());
     succeeds(&mut machine, "cos upgrade");
-    machine
-        .check(
-            "mount -o remount,rw /run/cos/source && cd /run/cos/source/cos/snapshots && \
-             for it in *; do dd if=/dev/zero of=$it/vmlinuz bs=1M count=1 conv=notrunc,fsync; done; \
-             cd /; mount -o remount,ro /run/cos/source",
-        )
-        .unwrap();
+    damage_kernels(&mut machine);
 
     machine.reboot().unwrap();
     machine.login(BOOT).unwrap();

@@ -295,10 +295,10 @@ mod tests {
          1  bios        -                  1.0 MiB     1.0 MiB
          2  efi         COS_GRUB           2.0 MiB   256.0 MiB
          3  oem         COS_OEM          258.0 MiB    64.0 MiB
-         4  recovery    COS_RECOVERY     322.0 MiB   433.0 MiB
-         5  state       COS_STATE        755.0 MiB   636.0 MiB
-         6  persistent  COS_PERSISTENT     1.4 GiB   512.0 MiB
-        disk: 1.9 GiB
+         4  recovery    COS_RECOVERY     322.0 MiB   636.0 MiB
+         5  state       COS_STATE        958.0 MiB   942.0 MiB
+         6  persistent  COS_PERSISTENT     1.9 GiB   512.0 MiB
+        disk: 2.4 GiB
         ");
         for planned in plan.partitions() {
             assert_eq!(planned.partition.name, planned.role.unwrap().name());
@@ -378,6 +378,6 @@ mod tests {
             disk: Some(1024 * MIB),
             ..SizeRequest::default()
         };
-        insta::assert_snapshot!(DiskPlan::new(&request, &Extras::default(), &identity, &content).unwrap_err(), @"1526726656 bytes are needed, but the disk has 1073741824");
+        insta::assert_snapshot!(DiskPlan::new(&request, &Extras::default(), &identity, &content).unwrap_err(), @"2060451840 bytes are needed, but the disk has 1073741824");
     }
 }

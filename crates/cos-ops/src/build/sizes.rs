@@ -186,6 +186,8 @@ pub struct ContentSizes {
 const STATE_SNAPSHOTS: usize = 3;
 /// Snapshots COS_RECOVERY has room for: the present one, and its successor while it is written.
 const RECOVERY_SNAPSHOTS: usize = 2;
+/// Later versions of a system are larger than the first: room for half as much again.
+const GROWTH: (u64, u64) = (3, 2);
 /// The least that is useful to keep files in.
 const LEAST_PERSISTENT: u64 = 64 * MIB;
 /// FAT32 starts here; some firmware reads nothing smaller.
@@ -208,8 +210,8 @@ pub fn partition_sizes(
             Role::Bios => (MIB, MIB),
             Role::Efi => (LEAST_FAT32 + loader, 256 * MIB),
             Role::Oem => (ext4_size(&content.oem), 64 * MIB),
-            Role::Recovery => (one, ext4_size(&content.snapshot.repeat(RECOVERY_SNAPSHOTS))),
-            Role::State => (one, ext4_size(&content.snapshot.repeat(STATE_SNAPSHOTS))),
+            Role::Recovery => (one, with_growth(content, RECOVERY_SNAPSHOTS)),
+            Role::State => (one, with_growth(content, STATE_SNAPSHOTS)),
             Role::Persistent => (LEAST_PERSISTENT, 512 * MIB),
         };
         let given = request.partitions.get(&role).copied();
@@ -233,6 +235,15 @@ pub fn partition_sizes(
         ));
     }
     Ok(sizes)
+}
+
+/// Room for so many snapshots, each of them grown.
+fn with_growth(content: &ContentSizes, snapshots: usize) -> u64 {
+    let grown = content
+        .snapshot
+        .iter()
+        .map(|size| size * GROWTH.0 / GROWTH.1);
+    ext4_size(&grown.collect::<Vec<_>>().repeat(snapshots))
 }
 
 /// What an ext4 file system that holds files of these sizes in a few directories takes.
@@ -263,7 +274,7 @@ mod tests {
 
     #[test]
     fn sizes_follow_from_the_content() {
-        insta::assert_snapshot!(table(&SizeRequest::default()).unwrap(), @"bios 1.0 MiB; efi 256.0 MiB; oem 64.0 MiB; recovery 535.0 MiB; state 789.0 MiB; persistent 512.0 MiB");
+        insta::assert_snapshot!(table(&SizeRequest::default()).unwrap(), @"bios 1.0 MiB; efi 256.0 MiB; oem 64.0 MiB; recovery 789.0 MiB; state 1.2 GiB; persistent 512.0 MiB");
     }
 
     #[test]
@@ -272,7 +283,7 @@ mod tests {
             disk: Some(8192 * MIB),
             ..SizeRequest::default()
         };
-        insta::assert_snapshot!(table(&request).unwrap(), @"bios 1.0 MiB; efi 256.0 MiB; oem 64.0 MiB; recovery 535.0 MiB; state 789.0 MiB; persistent rest, 64.0 MiB");
+        insta::assert_snapshot!(table(&request).unwrap(), @"bios 1.0 MiB; efi 256.0 MiB; oem 64.0 MiB; recovery 789.0 MiB; state 1.2 GiB; persistent rest, 64.0 MiB");
     }
 
     #[test]
