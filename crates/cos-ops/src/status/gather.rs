@@ -1,13 +1,18 @@
 //! Finding out.
 
-use super::{Fallback, Running, SnapshotStatus, StageStatus, Standing, Status, Usage, VERSION};
+use super::{
+    Fallback, Health, Running, SnapshotStatus, StageStatus, Standing, Status, Usage, VERSION,
+};
 use crate::OpsError;
 use crate::machine::{Access, Machine, Mode};
 use cos_boot::{Attempts, BootState, Choice, decide};
 use cos_store::{SnapshotId, Store};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
+/// What `cos boot assess` keeps.
+const ASSESSMENT: &str = "assessment.json";
 /// More stages than these are not looked at.
 const MAX_STAGES: usize = 64;
 /// A summary of a stage is smaller.
@@ -46,6 +51,7 @@ pub fn status(machine: &Machine) -> Result<Status, OpsError> {
     let fallback = system.fallback(machine);
     let running = running(machine, &system);
     let stages = stages(&machine.places.run.join("stages"));
+    let health = health(&machine.places.run.join(ASSESSMENT));
     let mut status = Status {
         version: VERSION,
         well: false,
@@ -56,6 +62,7 @@ pub fn status(machine: &Machine) -> Result<Status, OpsError> {
         staged: system.staged,
         recovery,
         fallback,
+        health,
         disk,
         stages,
     };
@@ -220,6 +227,41 @@ fn usage(name: &str, path: &Path) -> Option<Usage> {
     })
 }
 
+/// What `cos boot assess` keeps, as much of it as is shown here.
+#[derive(Deserialize)]
+struct Assessment {
+    healthy: bool,
+    checks: Vec<Check>,
+}
+
+#[derive(Deserialize)]
+struct Check {
+    name: String,
+    passed: bool,
+    reason: Option<String>,
+}
+
+fn health(path: &Path) -> Option<Health> {
+    let assessment: Assessment = read_summary(path)?;
+    let failed = assessment.checks.iter().filter(|check| !check.passed);
+    let failures = failed
+        .map(|it| format!("{}: {}", it.name, it.reason.as_deref().unwrap_or("failed")))
+        .collect();
+    Some(Health {
+        healthy: assessment.healthy,
+        checks: assessment.checks.len(),
+        failures,
+    })
+}
+
+/// Reads a small JSON document; `None` for one that is not there or not as expected.
+fn read_summary<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    if fs_err::metadata(path).ok()?.len() > MAX_SUMMARY {
+        return None;
+    }
+    serde_json::from_slice(&fs_err::read(path).ok()?).ok()
+}
+
 /// What `cos stage` keeps, as much of it as is shown here.
 #[derive(Deserialize)]
 struct Summary {
@@ -256,10 +298,7 @@ fn stages(directory: &Path) -> Vec<StageStatus> {
 }
 
 fn stage(path: &Path) -> Option<StageStatus> {
-    if fs_err::metadata(path).ok()?.len() > MAX_SUMMARY {
-        return None;
-    }
-    let summary: Summary = serde_json::from_slice(&fs_err::read(path).ok()?).ok()?;
+    let summary: Summary = read_summary(path)?;
     let count = |result: &str| {
         summary
             .steps
@@ -316,6 +355,12 @@ fn judge(status: &mut Status) {
             stage.failures.join("; ")
         ));
     }
+    for failure in status.health.iter().flat_map(|it| &it.failures) {
+        problems.push(format!("health check {failure}"));
+    }
     problems.extend(status.running.warnings.iter().cloned());
     status.well = problems.is_empty();
 }
+
+#[cfg(test)]
+mod tests;

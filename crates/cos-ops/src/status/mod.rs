@@ -39,6 +39,9 @@ pub struct Status {
     /// Why the machine does not run its active snapshot, when it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
+    /// What the health checks of this boot said; absent until they have run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// The partitions and how full they are.
     pub disk: Vec<Usage>,
     /// What came of the stages of this boot.
@@ -123,6 +126,18 @@ pub struct Fallback {
     pub reason: String,
     /// The end of the journal of its last boot.
     pub journal: Vec<String>,
+}
+
+/// What health checks said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// Whether every check passed.
+    pub healthy: bool,
+    /// How many there are.
+    pub checks: usize,
+    /// What the failed ones said, one line each.
+    pub failures: Vec<String>,
 }
 
 /// How full a partition is.

@@ -11,8 +11,12 @@ const JOURNAL_LINES: usize = 12;
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.well { "well" } else { "needs attention" };
-        writeln!(f, "This machine is {verdict}.")?;
+        let verdict = if self.well {
+            "is well"
+        } else {
+            "needs attention"
+        };
+        writeln!(f, "This machine {verdict}.")?;
         for problem in &self.problems {
             writeln!(f, "  ! {problem}")?;
         }
@@ -37,6 +41,10 @@ impl fmt::Display for Status {
         for usage in &self.disk {
             let (free, size) = (Bytes(usage.free).to_string(), Bytes(usage.size).to_string());
             writeln!(f, "space      {:<14} {free} of {size} free", usage.name)?;
+        }
+        if let Some(health) = &self.health {
+            let failed = health.failures.len();
+            writeln!(f, "health     {} checks, {failed} failed", health.checks)?;
         }
         let stages: Vec<String> = self
             .stages

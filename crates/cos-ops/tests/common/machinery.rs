@@ -282,7 +282,7 @@ impl Machinery {
     /// Fills the file system up to `left` bytes.
     pub(crate) fn fill(&self, left: u64) {
         self.writable();
-        let stat = rustix::fs::statvfs(&self.places.source()).unwrap();
+        let stat = rustix::fs::statvfs(self.places.source()).unwrap();
         let size = (stat.f_bavail * stat.f_frsize - left) as usize;
         fs_err::write(self.filler(), vec![1; size]).unwrap();
     }
