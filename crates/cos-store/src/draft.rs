@@ -3,7 +3,8 @@
 use crate::{Snapshot, SnapshotId, Store, StoreError};
 use cos_boot::{BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE};
 use fs_err::File;
-use std::io::Write as _;
+use rustix::fs::{CWD, RenameFlags};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// What the names of unfinished snapshots' directories begin with.
@@ -46,14 +47,10 @@ impl Draft {
     }
 
     /// Writes `boot.cfg` and `snapshot.yaml`, brings everything to the disk and gives the directory
-    /// its name. A snapshot of this name that is there already is replaced, unless the committed state
-    /// names it.
+    /// its name. A snapshot of this name that is there already, perhaps a damaged one that boots, is
+    /// exchanged for it in one step, and removed once a boot loader can see that too.
     pub fn finish(mut self, snapshot: &Snapshot, fragment: &str) -> Result<SnapshotId, StoreError> {
         let id = snapshot.id.clone();
-        let state = self.store.state().ok();
-        if state.is_some_and(|state| state.snapshots().any(|named| *named == id)) {
-            return Err(StoreError::InUse { id });
-        }
         let yaml = snapshot.to_yaml().map_err(|source| StoreError::Describe {
             id: id.clone(),
             source,
@@ -78,18 +75,22 @@ impl Draft {
         sync_directory(&self.directory)?;
         let snapshots = self.store.snapshots_directory();
         let target = snapshots.join(id.as_str());
-        if fs_err::symlink_metadata(&target).is_ok() {
-            // As in Store::collect: what is not named here may still be named for the boot loader.
-            self.store.checkpoint()?;
-            remove(&target)?;
-        }
-        let renamed = fs_err::rename(&self.directory, &target);
-        renamed.map_err(|source| StoreError::Write {
-            path: target,
+        let failed = |source: io::Error| StoreError::Write {
+            path: target.clone(),
             source,
-        })?;
+        };
+        if fs_err::symlink_metadata(&target).is_err() {
+            fs_err::rename(&self.directory, &target).map_err(failed)?;
+            self.finished = true;
+            sync_directory(&snapshots)?;
+            return Ok(id);
+        }
+        exchange(&self.directory, &target).map_err(failed)?;
+        // What has the draft's name now is the old one: if it cannot be removed, the next run does.
         self.finished = true;
         sync_directory(&snapshots)?;
+        self.store.checkpoint()?;
+        remove(&self.directory)?;
         Ok(id)
     }
 
@@ -122,6 +123,12 @@ impl Drop for Draft {
             drop(fs_err::remove_dir_all(&self.directory));
         }
     }
+}
+
+/// Lets two directory entries change places, in one step.
+pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?;
+    Ok(())
 }
 
 pub(crate) fn sync_directory(path: &Path) -> Result<(), StoreError> {

@@ -81,12 +81,6 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// What the committed state names is not replaced.
-    #[error("snapshot {id} is in use and cannot be replaced")]
-    InUse {
-        /// Which one.
-        id: SnapshotId,
-    },
     /// A state names a snapshot that is not there.
     #[error("snapshot {id} is not complete: it has no {missing}")]
     Incomplete {

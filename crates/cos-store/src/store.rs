@@ -1,6 +1,6 @@
 //! The snapshots of one mounted partition, and the commit.
 
-use crate::draft::{DRAFT_PREFIX, Draft, FILES, remove, sync_directory};
+use crate::draft::{DRAFT_PREFIX, Draft, FILES, exchange, remove, sync_directory};
 use crate::verify::open_uncached;
 use crate::{MetadataError, Snapshot, SnapshotId, StoreError};
 use cos_boot::{
@@ -9,7 +9,6 @@ use cos_boot::{
 };
 use cos_sys::checkpoint;
 use fs_err::{File, OpenOptions};
-use rustix::fs::RenameFlags;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -225,9 +224,7 @@ impl Store {
             source,
         };
         if fs_err::symlink_metadata(&now).is_ok() {
-            let flags = RenameFlags::EXCHANGE;
-            rustix::fs::renameat_with(rustix::fs::CWD, &next, rustix::fs::CWD, &now, flags)
-                .map_err(|errno| failed(errno.into()))?;
+            exchange(&next, &now).map_err(failed)?;
         } else {
             fs_err::rename(&next, &now).map_err(failed)?;
         }

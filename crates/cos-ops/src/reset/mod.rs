@@ -215,10 +215,8 @@ fn fate_of(store: &Store, payload: &Payload, free: u64) -> Fate {
             reason: "its snapshots cannot be listed".to_owned(),
         };
     };
-    // What no state names goes before the new one is written; so does a damaged one of its name.
-    let makes_way = |it: &&cos_store::Installed| {
-        it.id.as_str() == id || !old.snapshots().any(|named| *named == it.id)
-    };
+    // What no state names goes before the new one is written.
+    let makes_way = |it: &&cos_store::Installed| !old.snapshots().any(|named| *named == it.id);
     let way: u64 = present.iter().filter(makes_way).map(|it| it.bytes).sum();
     let (needed, room) = (deploy::needed(payload), free.saturating_add(way));
     if room < needed && !deploy::is_there(store, payload) {
