@@ -71,7 +71,7 @@ fn mistakes_name_file_and_place() {
 #[test]
 fn the_book_shows_every_key_with_its_default() {
     let page = include_str!("../../../docs/src/reference/configuration.md");
-    let (_, rest) = page.split_once("```yaml\n").unwrap();
+    let (_, rest) = page.split_once("```text\n").unwrap();
     let (text, _) = rest.split_once("```").unwrap();
     let (_temp, root) = root(&[("etc/cos/config.yaml", text)]);
     let config = Config::load(&root, &[]).unwrap();
