@@ -54,7 +54,7 @@ impl Rig {
         fs::write(
             run.join("boot.json"),
             format!(
-                "{{\"mode\": \"active\", \"snapshot\": \"{}\", \"source\": \"/dev/x\", \"trial\": {trial}}}",
+                "{{\"mode\": \"active\", \"snapshot\": \"{}\", \"root_hash\": \"\", \"source\": \"/dev/x\", \"trial\": {trial}}}",
                 id('b')
             ),
         )

@@ -151,12 +151,12 @@ fn a_disk_has_the_partitions_that_were_asked_for() {
             "bios 21686148 1",
             "efi C12A7328 256",
             "oem 0FC63DAF 100",
-            "recovery 0FC63DAF 37",
-            "state 0FC63DAF 48",
+            "recovery 0FC63DAF 48",
+            "state 0FC63DAF 66",
             "data 0FC63DAF 320",
             "more 0FC63DAF 120",
             "swap 0657FD6D 64",
-            "persistent 0FC63DAF 3052",
+            "persistent 0FC63DAF 3023",
         ]
         "#);
     let kinds: Vec<String> = (2..=9)
