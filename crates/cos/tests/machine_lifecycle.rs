@@ -200,6 +200,16 @@ fn shaped_disk(directory: &Path, fleet: &Fleet) -> PathBuf {
     disk
 }
 
+/// Takes the recovery system to version 2; what the machine says of itself then.
+fn upgrade_recovery(machine: &mut Machine, fleet: &Fleet) -> Value {
+    let before = status(machine)["recovery"]["id"].clone();
+    succeeds(machine, "cos upgrade --recovery");
+    let upgraded = status(machine);
+    assert_ne!(upgraded["recovery"]["id"], before, "{upgraded}");
+    assert_eq!(upgraded["recovery"]["digest"], fleet.digest("v2").unwrap());
+    upgraded
+}
+
 /// No snapshot on COS_STATE can be loaded any more.
 fn damage_kernels(machine: &mut Machine) {
     machine
@@ -235,11 +245,7 @@ fn a_damaged_machine_recovers_and_is_reset() {
     machine
         .check("echo data > /usr/local/data; echo mine > /oem/note; sync")
         .unwrap();
-    let before = status(&mut machine)["recovery"]["id"].clone();
-    succeeds(&mut machine, "cos upgrade --recovery");
-    let upgraded = status(&mut machine);
-    assert_ne!(upgraded["recovery"]["id"], before, "{upgraded}");
-    assert_eq!(upgraded["recovery"]["digest"], fleet.digest("v2").unwrap());
+    let upgraded = upgrade_recovery(&mut machine, &fleet);
     succeeds(&mut machine, "cos upgrade");
     damage_kernels(&mut machine);
 
