@@ -5,10 +5,10 @@
 // The initrd's program is no library; these are its own files.
 #[path = "../../crates/cos-init/src/cmdline.rs"]
 mod cmdline;
-#[path = "../../crates/cos-init/src/device_spec.rs"]
-mod device_spec;
 #[path = "../../crates/cos-init/src/layout.rs"]
 mod layout;
+#[path = "../../crates/cos-init/src/volume.rs"]
+mod volume;
 
 use cmdline::CommandLine;
 use cos_stages::{Source, Strictness, dot_notation};
