@@ -79,6 +79,7 @@ fn boot() -> Result<(), InitError> {
     }
     let mut writable = Writable::new(&cmdline, root.source.candidate.device.clone())?;
     let oem = writable.mount_oem(&mut log);
+    stages::wait_for_devices(&mut log);
     stages::run(&["pre-rootfs", "rootfs"], &mut log);
     let layout = read_layout(&mut log)?;
     let plan = writable.make(&layout, &mut log)?;

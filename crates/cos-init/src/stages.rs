@@ -5,7 +5,7 @@ use crate::error::{InitError, chain};
 use crate::log::Log;
 use crate::root::SYSROOT;
 use cos_sys::mount::{Mount, mount, unmount};
-use cos_sys::tool;
+use cos_sys::tool::{self, Tool};
 use std::path::{Path, PathBuf};
 
 /// The engine, seen from the new root.
@@ -14,6 +14,23 @@ const COS: &str = "/usr/bin/cos";
 const STEPS_FAILED: i32 = 6;
 /// What programs in the new root need of the initrd. `/tmp` is writable only here, so far.
 const KERNEL_PLACES: [&str; 5] = ["/dev", "/proc", "/sys", "/run", "/tmp"];
+
+/// User-data that was found before, seen from the new root.
+const USER_DATA: &str = "oem/95_userdata";
+/// Seconds that devices may take to appear.
+const SETTLE: &str = "--timeout=20";
+
+/// Waits for the devices that the kernel is still at: the disk booted from may be there before the CD with
+/// the user-data. Where that is known from an earlier boot, nobody has to wait.
+pub(crate) fn wait_for_devices(log: &mut Log) {
+    if fs_err::metadata(Path::new(SYSROOT).join(USER_DATA)).is_ok() {
+        return;
+    }
+    let settled = Tool::find("udevadm", "udev", None).and_then(|it| it.run(["settle", SETTLE]));
+    if let Err(error) = settled {
+        log.info(&format!("not every device may be there yet: {error}"));
+    }
+}
 
 /// Runs stages, in order. Whatever goes wrong in them is a warning: a machine that is reachable and
 /// says what is wrong is better than one that is not.
