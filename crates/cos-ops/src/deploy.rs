@@ -6,7 +6,8 @@ use crate::build::payload::{Payload, create};
 use crate::build::running::RunningSnapshot;
 use crate::hooks::{HookError, Hooks, RootImage};
 use crate::root::convert::ImageRequest;
-use cos_boot::{Attempts, BootState, KernelArguments, SnapshotId, snapshot_fragment};
+use crate::root::snapshot::boot_config;
+use cos_boot::{Attempts, BootState, SnapshotId};
 use cos_events::{Cancelled, Monitor, Task};
 use cos_store::{Action, Damage, Store, StoreError, verify_snapshot};
 use fs_err::File;
@@ -143,6 +144,12 @@ pub(crate) fn needed(payload: &Payload) -> u64 {
     files.map(|size| size.next_multiple_of(4096)).sum::<u64>() + SLACK
 }
 
+/// Bytes that can be written in the file system of a path.
+pub(crate) fn free_bytes(path: &Path) -> std::io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
 /// Whether the snapshot is in the store already, every byte of it.
 pub(crate) fn is_there(store: &Store, payload: &Payload) -> bool {
     let wanted = &payload.snapshot;
@@ -182,10 +189,7 @@ pub(crate) fn write(
             source,
         })?;
     }
-    let arguments =
-        KernelArguments::new(&payload.snapshot.kernel_arguments).map_err(OpsError::from)?;
-    let fragment = snapshot_fragment(&payload.root_hash()?, &arguments);
-    draft.finish(&payload.snapshot, &fragment)?;
+    draft.finish(&payload.snapshot, &boot_config(&payload.snapshot)?)?;
     task.finish();
     monitor.checkpoint()?;
     let task = Task::items(

@@ -136,7 +136,7 @@ impl Store {
             if let Ok(id) = name.parse::<SnapshotId>() {
                 found.push(Installed {
                     metadata: self.metadata(&id),
-                    bytes: directory_bytes(&self.directory(&id)),
+                    bytes: self.bytes(&id),
                     id,
                 });
             }
@@ -150,6 +150,15 @@ impl Store {
         let path = self.directory(id).join(METADATA);
         let bytes = read_bounded(&path).map_err(MetadataError::Read)?;
         Snapshot::from_yaml(&String::from_utf8_lossy(&bytes))
+    }
+
+    /// Bytes that the files of a snapshot have on the disk.
+    pub fn bytes(&self, id: &SnapshotId) -> u64 {
+        let Ok(entries) = fs_err::read_dir(self.directory(id)) else {
+            return 0;
+        };
+        let sizes = entries.flatten().filter_map(|entry| entry.metadata().ok());
+        sizes.map(|meta| meta.len()).sum()
     }
 
     fn entries(&self) -> Result<Vec<String>, StoreError> {
@@ -176,8 +185,7 @@ impl Store {
         Ok(names)
     }
 
-    /// A place for a new snapshot. To be asked for after [`Store::collect`], so that what takes the
-    /// name of an older one replaces nothing that boots.
+    /// A place for a new snapshot.
     pub fn draft(&self) -> Result<Draft, StoreError> {
         Draft::create(self.clone())
     }
@@ -321,14 +329,6 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         path: path.to_owned(),
         source,
     })
-}
-
-fn directory_bytes(path: &Path) -> u64 {
-    let Ok(entries) = fs_err::read_dir(path) else {
-        return 0;
-    };
-    let sizes = entries.flatten().filter_map(|entry| entry.metadata().ok());
-    sizes.map(|meta| meta.len()).sum()
 }
 
 #[cfg(test)]

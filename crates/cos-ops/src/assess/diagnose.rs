@@ -1,8 +1,8 @@
 //! After a fallback: why did the snapshot before it fail, if it left no word?
 
-use super::note::{journal, lines, note, now};
+use super::note::{journal, lines, note};
 use crate::OpsError;
-use crate::machine::{Access, Machine};
+use crate::machine::{Access, Machine, now};
 use cos_events::{Monitor, warn};
 use cos_store::{Failure, FailureStage, SnapshotId, Store, verify_snapshot};
 use serde::Serialize;

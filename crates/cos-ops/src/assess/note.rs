@@ -2,12 +2,12 @@
 
 use super::program;
 use crate::OpsError;
-use crate::machine::{self, Access, Machine, MachineError};
+use crate::machine::{self, Access, Machine, MachineError, now};
 use cos_store::{Failure, FailureStage, SnapshotId};
 use cos_sys::lock::Lock;
 use cos_sys::tool::in_root;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How long a program of systemd's may take to tell something.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -56,12 +56,6 @@ pub(super) fn note(machine: &Machine, id: &SnapshotId, failure: &Failure) -> Res
     let mounted = machine.state(Access::Write)?;
     mounted.store().note_failure(id, failure)?;
     Ok(())
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> i64 {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH);
-    time.map_or(0, |time| time.as_secs().cast_signed())
 }
 
 /// The end of the journal of a boot, as `journalctl -b` counts them.

@@ -5,15 +5,15 @@ use crate::identity::Identity;
 use crate::root::boot_files::BootFiles;
 use crate::root::convert::{ImageRequest, Loaded, load};
 pub(crate) use crate::root::snapshot::create;
-use crate::root::snapshot::{Described, write_snapshot};
+use crate::root::snapshot::{Described, boot_config, renew_id, replace_root, write_snapshot};
 use cos_boot::{
     ATTEMPT_ENVIRONMENT, Attempts, BOOT_ENVIRONMENT, BootState, KernelArguments,
-    NEXT_BOOT_ENVIRONMENT, snapshot_fragment, vendor_redirect,
+    NEXT_BOOT_ENVIRONMENT, vendor_redirect,
 };
 use cos_disk::Source;
-use cos_events::{Monitor, Task};
+use cos_events::{Cancelled, Monitor, Task};
 use cos_store::{Action, BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE, Snapshot, SnapshotId};
-use cos_verity::{RootHash, Verity};
+use cos_verity::Verity;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -154,11 +154,12 @@ impl Payload {
             action,
             time: request.image.time.or(loaded.created()).unwrap_or(0),
         };
-        let written = write_snapshot(&mut loaded, &boot, described, directory.path(), monitor)?;
-        let (snapshot, id, time) = (written.snapshot, written.id, written.time);
+        let snapshot = write_snapshot(&mut loaded, &boot, described, directory.path(), monitor)?;
+        let time = snapshot.date;
         let parts = Parts::of(directory.path());
-        let files = snapshot_files(&snapshot, &written.fragment, &parts)?;
-        let identity = Identity::from_parts(&[id.as_str().as_bytes(), &time.to_le_bytes()]);
+        let files = snapshot_files(&snapshot, &parts)?;
+        let identity =
+            Identity::from_parts(&[snapshot.id.as_str().as_bytes(), &time.to_le_bytes()]);
         Ok(Self {
             snapshot,
             title: boot.title,
@@ -175,20 +176,8 @@ impl Payload {
     /// Makes the snapshot one with another root image, which a hook of this machine made of the first.
     pub(crate) fn replace_root(&mut self, path: PathBuf, verity: &Verity) -> Result<(), OpsError> {
         self.parts.root = path;
-        self.snapshot.root_hash = verity.root_hash.to_string();
-        self.snapshot.size = verity.total_size;
-        self.snapshot.hash_offset = verity.hash_offset;
-        self.snapshot.modified_locally = true;
-        self.describe(&verity.root_hash)
-    }
-
-    /// Renews what follows from the snapshot's parts: its id, and the files that tell of it.
-    fn describe(&mut self, root_hash: &RootHash) -> Result<(), OpsError> {
-        let arguments = KernelArguments::new(&self.snapshot.kernel_arguments)?;
-        let (kernel, initrd) = (&self.snapshot.kernel.0, &self.snapshot.initrd.0);
-        self.snapshot.id = SnapshotId::derive(root_hash, kernel, initrd, arguments.as_str());
-        let fragment = snapshot_fragment(root_hash, &arguments);
-        self.files = snapshot_files(&self.snapshot, &fragment, &self.parts)?;
+        replace_root(&mut self.snapshot, verity)?;
+        self.files = snapshot_files(&self.snapshot, &self.parts)?;
         Ok(())
     }
 
@@ -199,16 +188,9 @@ impl Payload {
         self.snapshot.date = now;
         self.time = now;
         self.identity = Identity::random().map_err(OpsError::Random)?;
-        let root_hash = self.root_hash()?;
-        self.describe(&root_hash)
-    }
-
-    /// The root hash of the snapshot's root image.
-    pub(crate) fn root_hash(&self) -> Result<RootHash, OpsError> {
-        let parsed = self.snapshot.root_hash.parse();
-        parsed.map_err(|_| OpsError::RootHash {
-            text: self.snapshot.root_hash.clone(),
-        })
+        renew_id(&mut self.snapshot)?;
+        self.files = snapshot_files(&self.snapshot, &self.parts)?;
+        Ok(())
     }
 
     /// Sizes of the snapshot's files, bytes.
@@ -218,11 +200,7 @@ impl Payload {
 }
 
 /// The files of a snapshot, and the boot state that names it.
-fn snapshot_files(
-    snapshot: &Snapshot,
-    fragment: &str,
-    parts: &Parts,
-) -> Result<Vec<PlacedFile>, OpsError> {
+fn snapshot_files(snapshot: &Snapshot, parts: &Parts) -> Result<Vec<PlacedFile>, OpsError> {
     let id = &snapshot.id;
     let mut files = Vec::new();
     for (name, path) in parts.named() {
@@ -230,7 +208,7 @@ fn snapshot_files(
     }
     files.push(PlacedFile::bytes(
         place(id, BOOT_CONFIG),
-        fragment.as_bytes().to_vec(),
+        boot_config(snapshot)?.into_bytes(),
     ));
     files.push(PlacedFile::bytes(
         place(id, METADATA),
@@ -295,11 +273,11 @@ fn bios_images(loaded: &Loaded, boot: &BootFiles) -> Result<Option<BiosImages>, 
 }
 
 /// Reports one step without numbers.
-pub(crate) fn step<T>(
+pub(crate) fn step<T, E: From<Cancelled>>(
     monitor: &dyn Monitor,
     label: &str,
-    run: impl FnOnce() -> Result<T, OpsError>,
-) -> Result<T, OpsError> {
+    run: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     monitor.checkpoint()?;
     let task = Task::items(monitor, label, None);
     let result = run()?;

@@ -2,7 +2,7 @@
 
 use super::{InstallError, InstallRequest, Prepared};
 use crate::build::disk::DiskContents;
-use crate::build::payload::Payload;
+use crate::build::payload::{Payload, step};
 use crate::build::plan::{DiskPlan, PlannedPartition};
 use crate::build::sizes::{MIB, Role};
 use crate::deploy::{self, DeployError};
@@ -10,7 +10,7 @@ use crate::hooks::Hooks;
 use cos_disk::ext4::Ext4Tools;
 use cos_disk::live::{ClaimedDisk, FileSystem, Maker};
 use cos_disk::{DiskError, gpt, grub_bios, sparse};
-use cos_events::{Monitor, Task};
+use cos_events::Monitor;
 use cos_store::{Action, Store};
 use cos_sys::detached_mount::DetachedMount;
 use cos_sys::loop_device::{LoopDevice, LoopOptions};
@@ -47,19 +47,6 @@ pub(super) fn write_disk(
         .after()
         .map_err(|source| deploy::hook("after", Action::Install, "", source))?;
     step(monitor, "write the partition table", || writer.table(&disk))
-}
-
-/// Reports one step without numbers.
-pub(super) fn step<T>(
-    monitor: &dyn Monitor,
-    label: &str,
-    run: impl FnOnce() -> Result<T, InstallError>,
-) -> Result<T, InstallError> {
-    monitor.checkpoint()?;
-    let task = Task::items(monitor, label, None);
-    let result = run()?;
-    task.finish();
-    Ok(result)
 }
 
 /// A plan with every program that it needs, found before anything is written.
@@ -133,7 +120,7 @@ impl<'w> Writer<'w> {
             match (planned.role, maker) {
                 (_, Some((_, maker))) => step(monitor, &format!("make {name}"), || {
                     let device = self.attach(&planned, false)?;
-                    Ok(maker.run(device.path())?)
+                    maker.run(device.path()).map_err(InstallError::from)
                 })?,
                 (Some(Role::Bios | Role::Efi) | None, None) => {}
                 (Some(role), None) => step(monitor, &format!("write {name}"), || {

@@ -1,9 +1,9 @@
 //! `--no-format`: the partitions that are there, with the file systems that are on them.
 
-use super::execute::{attach, step};
+use super::execute::attach;
 use super::{InstallError, InstallRequest, Prepared};
 use crate::build::disk::LoaderPlaces;
-use crate::build::payload::PlacedFile;
+use crate::build::payload::{PlacedFile, step};
 use crate::build::sizes::Role;
 use crate::deploy;
 use crate::hooks::Hooks;
@@ -221,7 +221,7 @@ pub(super) fn write(
         step(monitor, &format!("switch {}", role.name()), || {
             let mounted = existing.mount(role, request, scratch, false)?;
             let id = &payload.snapshot.id;
-            Ok(deploy::commit(&Store::new(mounted.path()), id)?)
+            deploy::commit(&Store::new(mounted.path()), id).map_err(InstallError::from)
         })?;
     }
     step(monitor, "write the boot loader", || {

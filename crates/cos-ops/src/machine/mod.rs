@@ -14,6 +14,7 @@ use cos_sys::locate::{self, Candidate};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Label of the partition with the snapshots.
 pub(crate) const STATE_LABEL: &str = "COS_STATE";
@@ -219,4 +220,10 @@ pub fn lock(places: &Places, operation: &str) -> Result<cos_sys::lock::Lock, Mac
             source,
         }),
     }
+}
+
+/// The machine's time, seconds since 1970.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs().cast_signed())
 }

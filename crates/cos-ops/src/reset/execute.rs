@@ -2,7 +2,7 @@
 
 use super::partitions::{mount, release};
 use super::{Fate, Prepared, ResetError, ResetRequest};
-use crate::build::payload::{Payload, PlacedFile};
+use crate::build::payload::{Payload, PlacedFile, step};
 use crate::deploy;
 use crate::hooks::Hooks;
 use cos_disk::ext4::{self, Ext4Content, Ext4Entry, Ext4Options, Ext4Tools};
@@ -64,7 +64,7 @@ pub(super) fn run(
         .after()
         .map_err(|source| deploy::hook("after", Action::Reset, "", source))?;
     step(monitor, "switch COS_STATE", || {
-        Ok(deploy::commit(&store, &payload.snapshot.id).map(drop)?)
+        deploy::commit(&store, &payload.snapshot.id).map_err(ResetError::from)
     })?;
     drop(mounted);
     for wipe in &wipes {
@@ -80,18 +80,6 @@ pub(super) fn run(
         task.finish();
     }
     Ok(())
-}
-
-fn step<T>(
-    monitor: &dyn Monitor,
-    label: &str,
-    run: impl FnOnce() -> Result<T, ResetError>,
-) -> Result<T, ResetError> {
-    monitor.checkpoint()?;
-    let task = Task::items(monitor, label, None);
-    let result = run()?;
-    task.finish();
-    Ok(result)
 }
 
 fn entry(file: PlacedFile) -> Ext4Entry {

@@ -14,6 +14,7 @@ pub use partitions::ResetPartitions;
 use crate::build::payload::Payload;
 use crate::build::sizes::Bytes;
 use crate::deploy::{self, SnapshotSource};
+use crate::error::chain;
 use crate::hooks::{Hooks, NoHooks};
 use crate::machine::Mode;
 use cos_events::{Monitor, warn};
@@ -21,7 +22,7 @@ use cos_store::{Action, Snapshot, Store};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What to reset, and to what.
 #[derive(Debug, Clone)]
@@ -195,7 +196,7 @@ fn fate(request: &ResetRequest, payload: &Payload) -> Fate {
     fate_of(
         &Store::new(mounted.path()),
         payload,
-        free_bytes(mounted.path()),
+        deploy::free_bytes(mounted.path()).unwrap_or(0),
     )
 }
 
@@ -232,15 +233,4 @@ fn fate_of(store: &Store, payload: &Payload, free: u64) -> Fate {
     Fate::Kept {
         removes: removes.filter(|name| name != id).collect(),
     }
-}
-
-fn free_bytes(path: &Path) -> u64 {
-    rustix::fs::statvfs(path).map_or(0, |space| space.f_bavail.saturating_mul(space.f_frsize))
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |cause| cause.source());
-    let texts: Vec<String> = causes.map(ToString::to_string).collect();
-    texts.join(": ")
 }

@@ -7,7 +7,7 @@ use cos_boot::{KernelArguments, snapshot_fragment};
 use cos_events::Monitor;
 use cos_store::{Action, FileDigest, INITRD, KERNEL, ROOT_IMAGE, Snapshot, SnapshotId};
 use cos_tree::{Content, ContentStore as _};
-use cos_verity::Verity;
+use cos_verity::{RootHash, Verity};
 use fs_err::File;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read as _, Write as _};
@@ -28,19 +28,6 @@ pub(crate) struct Described {
     pub(crate) time: i64,
 }
 
-/// A snapshot whose `root.img`, `vmlinuz` and `initrd` are written.
-#[derive(Debug, Clone)]
-pub(crate) struct Written {
-    /// Its name.
-    pub(crate) id: SnapshotId,
-    /// Its description.
-    pub(crate) snapshot: Snapshot,
-    /// Its `boot.cfg`.
-    pub(crate) fragment: String,
-    /// When it was made, seconds since 1970.
-    pub(crate) time: i64,
-}
-
 /// Writes root image, kernel and initrd of an image into `directory`.
 pub(crate) fn write_snapshot(
     loaded: &mut Loaded,
@@ -48,16 +35,16 @@ pub(crate) fn write_snapshot(
     described: Described,
     directory: &Path,
     monitor: &dyn Monitor,
-) -> Result<Written, OpsError> {
+) -> Result<Snapshot, OpsError> {
     let kernel = extract(loaded, "kernel", boot.kernel, &directory.join(KERNEL))?;
     let initrd = extract(loaded, "initrd", boot.initrd, &directory.join(INITRD))?;
     let root = create(&directory.join(ROOT_IMAGE))?;
     let verity = loaded.write_root(&root, None, monitor)?;
     let arguments = boot.arguments.and(&described.machine_arguments)?;
     let id = SnapshotId::derive(&verity.root_hash, &kernel, &initrd, arguments.as_str());
-    let snapshot = Snapshot {
+    Ok(Snapshot {
         version: Snapshot::VERSION,
-        id: id.clone(),
+        id,
         source: described.source,
         follows: described.follows,
         digest: loaded.image.digest.as_ref().map(ToString::to_string),
@@ -73,29 +60,37 @@ pub(crate) fn write_snapshot(
         kernel_arguments: arguments.to_string(),
         machine_arguments: described.machine_arguments.to_string(),
         labels: loaded.labels(),
-    };
-    Ok(Written {
-        id,
-        snapshot,
-        fragment: snapshot_fragment(&verity.root_hash, &arguments),
-        time: described.time,
     })
 }
 
-impl Written {
-    /// The same snapshot with another root image.
-    pub(crate) fn with_root(mut self, verity: &Verity) -> Result<Self, OpsError> {
-        let arguments = KernelArguments::new(&self.snapshot.kernel_arguments)?;
-        let (kernel, initrd) = (&self.snapshot.kernel.0, &self.snapshot.initrd.0);
-        self.id = SnapshotId::derive(&verity.root_hash, kernel, initrd, arguments.as_str());
-        self.snapshot.id = self.id.clone();
-        self.snapshot.root_hash = verity.root_hash.to_string();
-        self.snapshot.size = verity.total_size;
-        self.snapshot.hash_offset = verity.hash_offset;
-        self.snapshot.modified_locally = true;
-        self.fragment = snapshot_fragment(&verity.root_hash, &arguments);
-        Ok(self)
-    }
+/// `boot.cfg` of a snapshot.
+pub(crate) fn boot_config(snapshot: &Snapshot) -> Result<String, OpsError> {
+    let arguments = KernelArguments::new(&snapshot.kernel_arguments)?;
+    Ok(snapshot_fragment(&root_hash(snapshot)?, &arguments))
+}
+
+/// Makes a snapshot one with another root image, which a hook of this machine made of its own.
+pub(crate) fn replace_root(snapshot: &mut Snapshot, verity: &Verity) -> Result<(), OpsError> {
+    snapshot.root_hash = verity.root_hash.to_string();
+    snapshot.size = verity.total_size;
+    snapshot.hash_offset = verity.hash_offset;
+    snapshot.modified_locally = true;
+    renew_id(snapshot)
+}
+
+/// Renews the name of a snapshot, which follows from its parts.
+pub(crate) fn renew_id(snapshot: &mut Snapshot) -> Result<(), OpsError> {
+    let (kernel, initrd) = (&snapshot.kernel.0, &snapshot.initrd.0);
+    let arguments = KernelArguments::new(&snapshot.kernel_arguments)?;
+    snapshot.id = SnapshotId::derive(&root_hash(snapshot)?, kernel, initrd, arguments.as_str());
+    Ok(())
+}
+
+fn root_hash(snapshot: &Snapshot) -> Result<RootHash, OpsError> {
+    let parsed = snapshot.root_hash.parse();
+    parsed.map_err(|_| OpsError::RootHash {
+        text: snapshot.root_hash.clone(),
+    })
 }
 
 /// Makes a new file.

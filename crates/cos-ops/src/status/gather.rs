@@ -153,11 +153,6 @@ fn snapshot(
         Some(tried) if tried == id => attempts.count,
         _ => 0,
     };
-    let listed = store.list().unwrap_or_default();
-    let bytes = listed
-        .iter()
-        .find(|it| it.id == *id)
-        .map_or(0, |it| it.bytes);
     SnapshotStatus {
         id: id.clone(),
         standing,
@@ -168,7 +163,7 @@ fn snapshot(
         source: metadata.as_ref().map(|it| it.source.clone()),
         digest: metadata.as_ref().and_then(|it| it.digest.clone()),
         date: metadata.as_ref().map(|it| it.date),
-        bytes,
+        bytes: store.bytes(id),
         tries: [used, state.limit(id)],
         failure: store.failure(id),
     }

@@ -13,9 +13,9 @@ pub use follow::Wanted;
 use crate::OpsError;
 use crate::build::payload::step;
 use crate::hooks::{HookError, Hooks, RootImage};
-use crate::machine::{Access, Machine, MachineError, MountedStore};
+use crate::machine::{Access, Machine, MachineError, MountedStore, now};
 use crate::root::convert::{ImageRequest, load};
-use crate::root::snapshot::{Described, Written, write_snapshot};
+use crate::root::snapshot::{Described, boot_config, replace_root, write_snapshot};
 use cos_boot::{BootState, KernelArguments, Tries};
 use cos_config::Config;
 use cos_events::{Monitor, Task, warn};
@@ -23,7 +23,6 @@ use cos_image::{Resolved, Source};
 use cos_store::{Action, Draft, ROOT_IMAGE, Snapshot, SnapshotId, Store, verify_snapshot};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// Which of the two places is upgraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -184,7 +183,6 @@ impl Upgrade<'_> {
             return Ok(result(Outcome::Available, None));
         }
         let staged = store.staged();
-        store.collect(&self.before, staged.as_slice())?;
         if let Some(id) = staged.filter(|id| is_image(store, id, digest.as_deref())) {
             return match self.request.extent {
                 Extent::Download => Ok(result(Outcome::Staged, Some(id))),
@@ -272,14 +270,14 @@ impl Upgrade<'_> {
         hook("before-upgrade", self.hooks.before())?;
         let exact = follow::exactly(source, resolved);
         let draft = store.draft()?;
-        let written = self.fill(&draft, exact, source, follows, resolved.size())?;
-        let (id, known) = (written.id.clone(), self.before.snapshots());
-        if known.into_iter().any(|it| *it == id) && store.is_whole(&id).is_ok() {
+        let snapshot = self.fill(&draft, exact, source, follows, resolved.size())?;
+        let id = snapshot.id.clone();
+        if self.before.snapshots().any(|it| *it == id) && store.is_whole(&id).is_ok() {
             // The same bytes under another digest: what is there stays, it may be running.
             self.refuse_failed(store, &id)?;
             drop(draft);
         } else {
-            let id = draft.finish(&written.snapshot, &written.fragment)?;
+            draft.finish(&snapshot, &boot_config(&snapshot)?)?;
             self.read_back(store, &id)?;
         }
         hook("after-upgrade", self.hooks.after())?;
@@ -293,7 +291,7 @@ impl Upgrade<'_> {
         source: &Source,
         follows: Option<String>,
         bytes: Option<u64>,
-    ) -> Result<Written, OpsError> {
+    ) -> Result<Snapshot, OpsError> {
         let scratch = space::scratch(draft.directory(), &self.request.scratch, bytes)?;
         let mut request = self.request.image.clone();
         request.source = exact;
@@ -319,7 +317,7 @@ impl Upgrade<'_> {
             action: Action::Upgrade,
             time: now(),
         };
-        let written = write_snapshot(
+        let snapshot = write_snapshot(
             &mut loaded,
             &boot,
             described,
@@ -327,7 +325,7 @@ impl Upgrade<'_> {
             self.monitor,
         )?;
         drop(loaded);
-        self.after_chroot(written, draft)
+        self.after_chroot(snapshot, draft)
     }
 
     fn machine_arguments(&self) -> Result<KernelArguments, OpsError> {
@@ -340,7 +338,7 @@ impl Upgrade<'_> {
     }
 
     /// What hooks change inside the new root becomes part of it.
-    fn after_chroot(&self, written: Written, draft: &Draft) -> Result<Written, OpsError> {
+    fn after_chroot(&self, mut snapshot: Snapshot, draft: &Draft) -> Result<Snapshot, OpsError> {
         let scratch = draft.directory().join("changes");
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -350,17 +348,15 @@ impl Upgrade<'_> {
         let target = draft.directory().join(ROOT_IMAGE);
         let root = RootImage {
             path: &target,
-            root_hash: &written.snapshot.root_hash,
-            hash_offset: written.snapshot.hash_offset,
+            root_hash: &snapshot.root_hash,
+            hash_offset: snapshot.hash_offset,
             scratch: &scratch,
         };
-        match hook("after-upgrade-chroot", self.hooks.after_chroot(&root))? {
-            None => Ok(written),
-            Some(new) => {
-                fs_err::rename(&new.path, &target).map_err(failed(&target))?;
-                written.with_root(&new.verity)
-            }
+        if let Some(new) = hook("after-upgrade-chroot", self.hooks.after_chroot(&root))? {
+            fs_err::rename(&new.path, &target).map_err(failed(&target))?;
+            replace_root(&mut snapshot, &new.verity)?;
         }
+        Ok(snapshot)
     }
 
     fn read_back(&self, store: &Store, id: &SnapshotId) -> Result<Snapshot, OpsError> {
@@ -393,7 +389,9 @@ impl Upgrade<'_> {
     fn commit(&self, store: &Store, id: &SnapshotId) -> Result<Vec<String>, OpsError> {
         self.monitor.checkpoint()?;
         let state = self.next_state(id)?;
-        step(self.monitor, "commit", || Ok(store.commit(&state)?))?;
+        step(self.monitor, "commit", || {
+            store.commit(&state).map_err(OpsError::from)
+        })?;
         let tidied = store
             .stage(None)
             .and_then(|()| store.collect(&state, &[]))
@@ -439,12 +437,4 @@ fn is_image(store: &Store, id: &SnapshotId, digest: Option<&str>) -> bool {
 
 fn hook<T>(stage: &'static str, ran: Result<T, HookError>) -> Result<T, OpsError> {
     ran.map_err(|source| OpsError::Hook { stage, source })
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
 }

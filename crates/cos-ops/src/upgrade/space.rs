@@ -1,17 +1,11 @@
 //! Whether there is room, before anything is written.
 
 use crate::OpsError;
-use std::io;
+use crate::deploy::free_bytes;
 use std::path::{Path, PathBuf};
 
 /// What a snapshot takes besides its large files.
 const MARGIN: u64 = 4 << 20;
-
-/// Bytes that can be written in the file system of a path.
-fn free(path: &Path) -> io::Result<u64> {
-    let stat = rustix::fs::statvfs(path)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
 
 fn device(path: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt as _;
@@ -27,7 +21,7 @@ pub(super) fn scratch(
     bytes: Option<u64>,
 ) -> Result<PathBuf, OpsError> {
     let look = |path: &Path| -> Result<u64, OpsError> {
-        free(path).map_err(|source| OpsError::Write {
+        free_bytes(path).map_err(|source| OpsError::Write {
             path: path.to_owned(),
             source,
         })
@@ -35,7 +29,7 @@ pub(super) fn scratch(
     let here = look(draft)?;
     let mut best = (draft.to_owned(), here);
     for path in others {
-        if let Ok(room) = free(path)
+        if let Ok(room) = free_bytes(path)
             && room > best.1
         {
             best = (path.clone(), room);
@@ -65,7 +59,7 @@ pub(super) fn scratch(
 /// Where what is fetched is kept for another try: beside the temporary data, where that is not the draft
 /// itself, which goes with a try that fails, and where there is room for it too.
 pub(super) fn kept_blobs(draft: &Path, scratch: &Path, bytes: Option<u64>) -> Option<PathBuf> {
-    let room = free(scratch).ok()?;
+    let room = free_bytes(scratch).ok()?;
     let fits = bytes.is_some_and(|bytes| room >= 3 * bytes);
     (scratch != draft && fits).then(|| scratch.join(".cos-download"))
 }
@@ -73,7 +67,7 @@ pub(super) fn kept_blobs(draft: &Path, scratch: &Path, bytes: Option<u64>) -> Op
 /// Whether the snapshot's files fit, once their sizes are known: `stored` bytes of contents and `files`
 /// bytes of kernel and initrd.
 pub(super) fn for_snapshot(draft: &Path, stored: u64, files: u64) -> Result<(), OpsError> {
-    let room = free(draft).map_err(|source| OpsError::Write {
+    let room = free_bytes(draft).map_err(|source| OpsError::Write {
         path: draft.to_owned(),
         source,
     })?;

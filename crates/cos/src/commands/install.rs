@@ -99,7 +99,7 @@ fn request(
         force: arguments.force || config.force,
         temp_dir: arguments.image.temp_dir.clone(),
         search_path: environment.path.clone(),
-        now: machine::now(),
+        now: cos_ops::machine::now(),
     })
 }
 

@@ -11,7 +11,6 @@ use cos_ops::hooks::StageHooks;
 use cos_ops::machine::{self, Machine, MachineError, Places, require_root};
 use cos_sys::lock::Lock;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What somebody says, or that there is nobody to ask.
 pub(super) enum Answer {
@@ -79,14 +78,6 @@ pub(super) fn image(
         environment,
     )?;
     Ok(SnapshotSource::Image(Box::new(build.image)))
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
 }
 
 /// Restarts the machine or switches it off, in order.

@@ -36,16 +36,7 @@ pub(crate) fn image(
     output: &Path,
     environment: &Environment,
 ) -> Result<ImageRequest, Failure> {
-    let source: Source = arguments
-        .source
-        .parse()
-        .map_err(|error: cos_image::ImageError| {
-            let hint = error.hint();
-            Failure::Argument {
-                error: Box::new(error),
-                hint,
-            }
-        })?;
+    let source = source(&arguments.source)?;
     let platform = match &arguments.arch {
         Some(name) => PlatformChoice::Exactly(Platform::linux(name)),
         None => PlatformChoice::Prefer(Platform::linux(std::env::consts::ARCH)),
@@ -68,6 +59,17 @@ pub(crate) fn image(
         compression: CompressionChoice::Auto,
         threads: std::thread::available_parallelism().map_or(2, usize::from),
         time: time(environment)?,
+    })
+}
+
+/// An image as an argument names it.
+pub(super) fn source(text: &str) -> Result<Source, Failure> {
+    text.parse().map_err(|error: cos_image::ImageError| {
+        let hint = error.hint();
+        Failure::Argument {
+            error: Box::new(error),
+            hint,
+        }
     })
 }
 

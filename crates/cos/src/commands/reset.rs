@@ -37,7 +37,7 @@ pub(crate) fn reset(
         oem: arguments.oem,
         temp_dir: arguments.image.temp_dir.clone(),
         search_path: environment.path.clone(),
-        now: machine::now(),
+        now: cos_ops::machine::now(),
     };
     if arguments.dry_run {
         return print(&plan_reset(&request, renderer)?, "", renderer);

@@ -27,7 +27,11 @@ pub(crate) fn upgrade(
     environment: &Environment,
     renderer: &Renderer,
 ) -> Result<ExitCode, Failure> {
-    let source = arguments.source.as_deref().map(parse).transpose()?;
+    let source = arguments
+        .source
+        .as_deref()
+        .map(request::source)
+        .transpose()?;
     operate(source, false, &arguments.options, environment, renderer)
 }
 
@@ -37,18 +41,8 @@ pub(crate) fn switch(
     environment: &Environment,
     renderer: &Renderer,
 ) -> Result<ExitCode, Failure> {
-    let source = Some(parse(&arguments.source)?);
+    let source = Some(request::source(&arguments.source)?);
     operate(source, true, &arguments.options, environment, renderer)
-}
-
-fn parse(text: &str) -> Result<Source, Failure> {
-    text.parse().map_err(|error: cos_image::ImageError| {
-        let hint = error.hint();
-        Failure::Argument {
-            error: Box::new(error),
-            hint,
-        }
-    })
 }
 
 fn operate(
