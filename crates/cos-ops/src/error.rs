@@ -221,7 +221,11 @@ pub enum OpsError {
         tags: usize,
     },
     /// The image was tried before, and did not become good.
-    #[error("this image failed before, as snapshot {id}{}", .reason.as_ref().map(|it| format!(": {it}")).unwrap_or_default())]
+    #[error(
+        "this image failed before, as snapshot {id}{}{}",
+        .digest.as_ref().map(|it| format!(" ({it})")).unwrap_or_default(),
+        .reason.as_ref().map(|it| format!(": {it}")).unwrap_or_default()
+    )]
     FailedBefore {
         /// The snapshot.
         id: SnapshotId,

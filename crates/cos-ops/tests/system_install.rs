@@ -190,6 +190,10 @@ fn the_running_system_is_what_is_installed() {
     drop(state);
 
     request.force = true;
+    request.kernel_arguments = "quiet".into();
+    let own = install(&request, &NoHooks, &Silent).unwrap().snapshot;
+    assert!(own.kernel_arguments.ends_with(" quiet"), "{own:?}");
+    assert_eq!(own.machine_arguments, "quiet");
     let before = second.digest();
     let mut other = booted.running.clone();
     other.root_hash = "ab".repeat(32);

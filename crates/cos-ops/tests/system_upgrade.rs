@@ -178,6 +178,7 @@ fn what_failed_is_not_tried_again_unasked() {
     machinery.commit(&state);
     let error = machinery.upgrade(Extent::Whole, &NoHooks).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FailedBefore);
+    assert!(error.to_string().contains(&machinery.digest()), "{error}");
     assert_eq!(machinery.state(), state);
     machinery.force = true;
     machinery.upgrade(Extent::Whole, &NoHooks).unwrap();

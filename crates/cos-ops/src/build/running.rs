@@ -55,9 +55,14 @@ impl Payload {
             let id = running.id.clone();
             return Err(OpsError::NotRunning { id });
         }
-        let own = KernelArguments::new(&snapshot.kernel_arguments)?;
-        let arguments = own.and(&KernelArguments::new(kernel_arguments)?)?;
-        snapshot.kernel_arguments = arguments.to_string();
+        let more = KernelArguments::new(kernel_arguments)?;
+        for arguments in [
+            &mut snapshot.kernel_arguments,
+            // Upgrades hand these on.
+            &mut snapshot.machine_arguments,
+        ] {
+            *arguments = KernelArguments::new(arguments)?.and(&more)?.to_string();
+        }
         let root = Root::open(&running.root).map_err(OpsError::Pristine)?;
         let manifest = read(&root, MANIFEST_PATH, MAX_TEXT)?;
         let manifest = manifest.ok_or(BootFilesError::NotInitialised)?;
