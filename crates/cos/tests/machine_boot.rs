@@ -138,24 +138,48 @@ fn debian_12_disk_uefi() {
 }
 
 fn boot_live(mut machine: Machine) {
+    check_live(&mut machine);
+    machine.power_off().unwrap();
+}
+
+fn check_live(machine: &mut Machine) {
     machine.login(BOOT).unwrap();
-    check_root(&mut machine, "live");
+    check_root(machine, "live");
     machine
         .check("echo here > /etc/written && cat /etc/written")
         .unwrap();
-    machine.power_off().unwrap();
+}
+
+/// systemd stops giving signs of life, and nobody but the watchdog notices.
+fn check_watchdog(mut machine: Machine) {
+    const MANAGER: &str =
+        "org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager";
+    let watched = machine
+        .check("cat /sys/class/watchdog/watchdog0/state; systemctl show -P RuntimeWatchdogUSec")
+        .unwrap();
+    assert_eq!(watched, "active\n3min");
+    machine
+        .check(&format!(
+            "busctl set-property {MANAGER} RuntimeWatchdogUSec t 20000000"
+        ))
+        .unwrap();
+    machine
+        .send_line("echo 1 > /sys/fs/cgroup/init.scope/cgroup.freeze")
+        .unwrap();
+    machine.expect("Command line: ", BOOT).unwrap();
 }
 
 #[test]
 fn debian_13_iso_as_cd_bios() {
     if can_boot("debian_13_iso_as_cd_bios", Firmware::Bios) {
         let iso = medium("iso", Suite::Trixie, Flavor::Example);
-        boot_live(
-            Machine::builder("debian_13_iso_as_cd_bios")
-                .cdrom(&iso)
-                .boot()
-                .unwrap(),
-        );
+        let mut machine = Machine::builder("debian_13_iso_as_cd_bios")
+            .cdrom(&iso)
+            .watchdog()
+            .boot()
+            .unwrap();
+        check_live(&mut machine);
+        check_watchdog(machine);
     }
 }
 

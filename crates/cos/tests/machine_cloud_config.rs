@@ -45,6 +45,9 @@ write_files:
     permissions: "0640"
     content: |
       machine = {{ .MachineID }}
+  - path: /etc/edge/key
+    permissions: "0600"
+    content: sesame-in-a-file
 runcmd:
   - [sh, -c, "echo 'from user-data' >> /run/marks"]
 stages:
@@ -52,6 +55,7 @@ stages:
     - name: broken
       commands:
         - echo tried hard; exit 3
+        - echo TOKEN=sesame-in-a-command > /dev/null
         - echo 'after a failure' >> /run/marks
 "#;
 
@@ -82,7 +86,12 @@ stages:
 "#;
 
 /// A document that is wrong beside those that are right.
-const WRONG: &str = "stages:\n  boot:\n    - comands: [reboot]\n   bad: [\n";
+const WRONG: &str =
+    "stages:\n  boot:\n    - comands: [reboot]\n      password: sesame-in-a-mistake\n   bad: [\n";
+
+/// What only root may ever read: in user-data, in files it names, and in a document that is wrong. As
+/// regular expressions that do not find themselves.
+const SECRETS: [&str; 2] = ["lovel[a]ce", "s[e]same-in-a"];
 
 /// A document whose every stage says that it ran.
 fn marks() -> String {
@@ -244,6 +253,37 @@ fn check_summaries(machine: &mut Machine) {
     assert_eq!(failed.trim(), "", "units failed");
 }
 
+/// Nobody but root finds a secret, wherever they look; and no log has one.
+fn check_secrets(machine: &mut Machine) {
+    let patterns = SECRETS.map(|secret| format!("-e '{secret}'")).join(" ");
+    let found = |machine: &mut Machine, command: &str| {
+        let said = machine.run_for(command, BOOT).unwrap();
+        (said.code, said.output)
+    };
+    // They are there: in files of root's.
+    let (code, there) = found(
+        machine,
+        &format!("grep -rlE {patterns} /oem/95_userdata /etc/edge"),
+    );
+    assert_eq!(code, 0, "{there}");
+    let looked = format!(
+        "setpriv --reuid=nobody --regid=nogroup --clear-groups \
+         grep -rsIlE {patterns} /etc /home /oem /opt /root /run /srv /system /tmp /usr/local /var; \
+         setpriv --reuid=nobody --regid=nogroup --clear-groups \
+         grep -slaE {patterns} /proc/cmdline /proc/[0-9]*/cmdline /proc/[0-9]*/environ"
+    );
+    let (_, seen) = found(machine, &looked);
+    assert_eq!(seen, "", "anybody can read secrets");
+    for log in [
+        "journalctl --no-pager --all --output export",
+        "dmesg",
+        "cat -v /run/log/journal/*/* /var/log/*.log",
+    ] {
+        let (_, said) = found(machine, &format!("{log} 2>/dev/null | grep -aE {patterns}"));
+        assert_eq!(said, "", "{log}");
+    }
+}
+
 fn lines(machine: &mut Machine, file: &str) -> usize {
     machine
         .check(&format!("cat {file}"))
@@ -292,5 +332,6 @@ fn cloud_config_shapes_a_machine() {
     assert_eq!(lines(&mut machine, "/etc/apt/boots"), 2);
     assert_eq!(lines(&mut machine, "/etc/boots"), 1);
     check_summaries(&mut machine);
+    check_secrets(&mut machine);
     machine.power_off().unwrap();
 }

@@ -49,6 +49,7 @@ pub struct Builder {
     firmware: Firmware,
     memory_mib: u32,
     network: bool,
+    watchdog: bool,
 }
 
 impl Builder {
@@ -59,6 +60,7 @@ impl Builder {
             firmware: Firmware::default(),
             memory_mib: 1536,
             network: false,
+            watchdog: false,
         }
     }
 
@@ -123,6 +125,13 @@ impl Builder {
     #[must_use]
     pub fn network(mut self) -> Builder {
         self.network = true;
+        self
+    }
+
+    /// Gives the machine a hardware watchdog (Intel 6300ESB) that resets it.
+    #[must_use]
+    pub fn watchdog(mut self) -> Builder {
+        self.watchdog = true;
         self
     }
 
@@ -204,6 +213,9 @@ impl Builder {
         } else {
             "-nic none"
         }));
+        if self.watchdog {
+            arguments.extend(words("-device i6300esb -action watchdog=reset"));
+        }
         if self.firmware == Firmware::Uefi {
             arguments.extend(uefi(directory)?);
         }
