@@ -184,11 +184,16 @@ fn debian_13_iso_as_cd_bios() {
 }
 
 #[test]
-fn debian_13_iso_as_usb_stick_uefi() {
-    if can_boot("debian_13_iso_as_usb_stick_uefi", Firmware::Uefi) {
+fn debian_13_iso_as_usb_stick_secure_boot() {
+    const TEST: &str = "debian_13_iso_as_usb_stick_secure_boot";
+    if can_boot(TEST, Firmware::SecureBoot) {
         let iso = medium("iso", Suite::Trixie, Flavor::Example);
-        let machine = Machine::builder("debian_13_iso_as_usb_stick_uefi").usb_disk(&iso);
-        boot_live(machine.firmware(Firmware::Uefi).boot().unwrap());
+        let machine = Machine::builder(TEST).usb_disk(&iso);
+        let mut machine = machine.firmware(Firmware::SecureBoot).boot().unwrap();
+        check_live(&mut machine);
+        let log = machine.check("dmesg | grep -i 'secure boot'").unwrap();
+        assert!(log.contains("Secure boot enabled"), "{log}");
+        machine.power_off().unwrap();
     }
 }
 

@@ -13,6 +13,11 @@ const OVMF: [&str; 2] = [
     "/usr/share/OVMF/OVMF_CODE_4M.fd",
     "/usr/share/OVMF/OVMF_VARS_4M.fd",
 ];
+/// The same with Secure Boot on, by the keys that are in machines as they are sold.
+const OVMF_SECURE: [&str; 2] = [
+    "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd",
+    "/usr/share/OVMF/OVMF_VARS_4M.ms.fd",
+];
 
 /// What starts the boot loader.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,6 +27,19 @@ pub enum Firmware {
     Bios,
     /// OVMF, without Secure Boot.
     Uefi,
+    /// OVMF with Secure Boot, which trusts what Microsoft signs: shim.
+    SecureBoot,
+}
+
+impl Firmware {
+    /// Code and template of variables, of UEFI.
+    fn files(self) -> Option<[&'static str; 2]> {
+        match self {
+            Firmware::Bios => None,
+            Firmware::Uefi => Some(OVMF),
+            Firmware::SecureBoot => Some(OVMF_SECURE),
+        }
+    }
 }
 
 /// How a medium is attached.
@@ -142,8 +160,8 @@ impl Builder {
                 return Some(tools::missing(tool));
             }
         }
-        let no_ovmf =
-            firmware == Firmware::Uefi && OVMF.iter().any(|file| !Path::new(file).exists());
+        let mut files = firmware.files().into_iter().flatten();
+        let no_ovmf = files.any(|file| !Path::new(file).exists());
         no_ovmf.then(|| "the UEFI firmware is not installed (Debian package ovmf)".to_owned())
     }
 
@@ -196,7 +214,13 @@ impl Builder {
         let mut arguments =
             // A plain processor: with more features the guest hashes in vector code, which
             // emulation makes slow.
-            words("-no-user-config -machine q35 -accel tcg,thread=multi -cpu qemu64 -smp 2");
+            words("-no-user-config -accel tcg,thread=multi -cpu qemu64 -smp 2 -machine");
+        // Only code in system management mode may write the variables that Secure Boot rests on.
+        arguments.extend(words(if self.firmware == Firmware::SecureBoot {
+            "q35,smm=on -global driver=cfi.pflash01,property=secure,value=on"
+        } else {
+            "q35"
+        }));
         arguments.extend(words("-display none"));
         arguments.extend(words(
             "-serial chardev:console -device virtio-rng-pci -device qemu-xhci,id=usb \
@@ -216,8 +240,8 @@ impl Builder {
         if self.watchdog {
             arguments.extend(words("-device i6300esb -action watchdog=reset"));
         }
-        if self.firmware == Firmware::Uefi {
-            arguments.extend(uefi(directory)?);
+        if let Some(files) = self.firmware.files() {
+            arguments.extend(uefi(files, directory)?);
         }
         let mut overlays = Vec::new();
         for (index, medium) in self.media.iter().enumerate() {
@@ -254,8 +278,7 @@ impl Builder {
 }
 
 /// UEFI firmware with a private copy of its variables: the machine may write them.
-fn uefi(directory: &Path) -> anyhow::Result<Vec<String>> {
-    let [code, template] = OVMF;
+fn uefi([code, template]: [&str; 2], directory: &Path) -> anyhow::Result<Vec<String>> {
     let variables = directory.join("efi-variables.fd");
     fs::copy(template, &variables)?;
     let variables = option(&variables.display().to_string());
