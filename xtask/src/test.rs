@@ -101,7 +101,12 @@ fn run_tier(tier: Tier, filters: &[String], only: bool) -> anyhow::Result<()> {
 /// Everything that tests share and would otherwise each wait for.
 fn prepare(tier: Tier) -> anyhow::Result<()> {
     let mut packages = tools::packages();
-    packages.extend(["ovmf", "grub-pc-bin", "grub-efi-amd64-bin"]);
+    packages.extend([
+        "ovmf",
+        "grub-pc-bin",
+        "grub-efi-amd64-bin",
+        "systemd-boot-efi",
+    ]);
     apt::ensure_or_say(&packages);
     dist::build()?;
     if tier == Tier::System && tools::fsck_erofs().is_none() {

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 /// Which Debian package brings a program, for messages and for `xtask`'s installer.
 const PACKAGES: &[(&str, &str)] = &[
     ("buildah", "buildah"),
+    ("cert-to-efi-sig-list", "efitools"),
     ("cryptsetup", "cryptsetup-bin"),
     ("debugfs", "e2fsprogs"),
     ("docker-registry", "docker-registry"),
@@ -40,10 +41,13 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("modprobe", "kmod"),
     ("mount", "mount"),
+    ("objcopy", "binutils"),
     ("openssl", "openssl"),
     ("qemu-img", "qemu-utils"),
     ("qemu-storage-daemon", "qemu-system-common"),
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("sbsign", "sbsigntool"),
+    ("sbverify", "sbsigntool"),
     ("setfattr", "attr"),
     ("sfdisk", "fdisk"),
     ("sgdisk", "gdisk"),

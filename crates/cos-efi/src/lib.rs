@@ -1,0 +1,27 @@
+//! UEFI programs and the keys they are trusted by.
+//!
+//! ```text
+//! stub + kernel + initrd + command line ──Uki──▶ Image ──sign──▶ what firmware runs
+//!                                                          ▲
+//!                                            SigningKey ───┤
+//!                                                          ▼
+//!                                  SignatureList ──sign──▶ what firmware enrols (PK, KEK, db)
+//! ```
+//!
+//! Everything is bytes in, bytes out: no file, no variable and no firmware is touched.
+
+mod authenticode;
+mod cms;
+mod der;
+mod error;
+mod key;
+mod pe;
+mod signature_list;
+mod uki;
+
+pub use authenticode::sign;
+pub use error::{EfiError, KeyError, PeError};
+pub use key::SigningKey;
+pub use pe::{Image, NewSection, Section};
+pub use signature_list::{Database, SignatureList, Timestamp};
+pub use uki::{Uki, UkiParts};
