@@ -28,6 +28,7 @@ fn assert_clean(path: &Path) {
 fn initrd(line: &str) {
     cmdline::wants_shell(line);
     cmdline::is_disabled(line);
+    cmdline::is_sealed(line);
     match CommandLine::parse(line) {
         Ok(parsed) => {
             assert!(!parsed.snapshot.contains('/') && !parsed.snapshot.starts_with('.'));

@@ -11,6 +11,7 @@ mod environment;
 mod grub;
 mod manifest;
 mod rule;
+mod sealed;
 mod snapshot_id;
 mod state;
 mod transition;
@@ -25,6 +26,10 @@ pub use manifest::{
     BiosLoader, EfiFile, EfiLoader, LOADER_DIRECTORY, LoaderManifest, MANIFEST_PATH, ManifestError,
 };
 pub use rule::{Choice, Decision, decide};
+pub use sealed::{
+    ENROLMENT_DIRECTORY, LOADER_CONFIGURATION, SEALED_ENTRIES_DIRECTORY, SEALED_WORD, SealedEntry,
+    loader_configuration, sealed_command_line, sealed_os_release,
+};
 pub use snapshot_id::{
     BOOT_CONFIG, COS_DIRECTORY, INITRD, InvalidSnapshotId, KERNEL, METADATA, ROOT_IMAGE,
     SNAPSHOTS_DIRECTORY, SnapshotId,

@@ -103,6 +103,8 @@ pub(crate) struct CommandLine {
     pub trial: bool,
     /// `cos.fallback`: something that comes before it was given up.
     pub fallback: bool,
+    /// `cos.sealed`: the line is signed, and the boot loader's variables say the rest.
+    pub sealed: bool,
     /// `cos.timeout=`: how long to wait for the source.
     pub timeout: Duration,
     /// `rd.cos.overlay=`
@@ -237,6 +239,11 @@ pub(crate) fn is_disabled(text: &str) -> bool {
     Words::split(text).switch("rd.cos.disable")
 }
 
+/// Whether the line is a signed one, and the boot loader's variables say the rest: `cos.sealed`.
+pub(crate) fn is_sealed(text: &str) -> bool {
+    Words::split(text).switch("cos.sealed")
+}
+
 impl CommandLine {
     /// Parses `/proc/cmdline`.
     pub(crate) fn parse(text: &str) -> Result<Self, CommandLineError> {
@@ -272,6 +279,7 @@ impl CommandLine {
                 .map_err(|_| bad("cos.roothash", root_hash, "64 hexadecimal digits"))?,
             trial: words.switch("cos.trial"),
             fallback: words.switch("cos.fallback"),
+            sealed: words.switch("cos.sealed"),
             timeout: words.seconds("cos.timeout", DEFAULT_TIMEOUT)?,
             overlay,
             volumes,

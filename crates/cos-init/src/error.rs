@@ -46,6 +46,13 @@ pub(crate) enum InitError {
     },
     #[error("cannot prepare {}", .path.display())]
     Prepare { path: PathBuf, source: io::Error },
+    #[error("the boot loader left no variable {name}, which a sealed boot needs")]
+    LoaderVariable {
+        name: &'static str,
+        source: io::Error,
+    },
+    #[error("the boot loader started {name:?}, which is not named like a sealed system")]
+    NotAnEntry { name: String },
     #[error(transparent)]
     Loop(#[from] LoopError),
     #[error(transparent)]

@@ -17,6 +17,7 @@ mod note;
 mod plan;
 mod report;
 mod root;
+mod sealed;
 mod seed;
 mod stages;
 mod trial;
@@ -61,6 +62,10 @@ fn boot() -> Result<(), InitError> {
     if cmdline::is_disabled(&text) {
         return Ok(());
     }
+    let text = match cmdline::is_sealed(&text) {
+        true => format!("{} {}", text.trim_end(), sealed::words()?),
+        false => text,
+    };
     let cmdline = CommandLine::parse(&text)?;
     let mut log = Log::default();
     for warning in &cmdline.warnings {

@@ -38,6 +38,7 @@ impl Report<'_> {
         for (name, value) in [
             ("trial", self.cmdline.trial),
             ("fallback", self.cmdline.fallback),
+            ("sealed", self.cmdline.sealed),
         ] {
             field(name, if value { "true" } else { "false" });
         }
@@ -97,7 +98,7 @@ mod tests {
             format!(
                 "{{\n  \"mode\": \"live\",\n  \"snapshot\": \"7\",\n  \"root_hash\": \"{hash}\",\n  \
                  \"source\": \"/dev/sr0\",\n  \"root_device\": \"/dev/mapper/cos-root\",\n  \
-                 \"oem_device\": null,\n  \"trial\": true,\n  \"fallback\": false,\n  \
+                 \"oem_device\": null,\n  \"trial\": true,\n  \"fallback\": false,\n  \"sealed\": false,\n  \
                  \"persistent\": false,\n  \"warnings\": [\"one\", \"two\"]\n}}\n"
             )
         );

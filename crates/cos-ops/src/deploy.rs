@@ -89,7 +89,7 @@ pub(crate) fn payload(
                 temp_dir: Some(temp_dir.to_owned()),
                 output: temp_dir.to_owned(),
             };
-            Payload::build(&request, action, monitor)?
+            Payload::build(&request, None, action, monitor)?
         }
         SnapshotSource::Running(running) => {
             let directory = scratch(temp_dir)?;

@@ -6,6 +6,7 @@ use crate::hooks::HookError;
 use crate::machine::{MachineError, Mode};
 use crate::root::boot_files::BootFilesError;
 use crate::root::layout::LayoutError;
+use crate::sealed::SealedError;
 use cos_boot::{ArgumentsError, EnvironmentError, TransitionError};
 use cos_disk::DiskError;
 use cos_erofs::ErofsError;
@@ -67,6 +68,9 @@ pub enum OpsError {
         /// What the image says.
         image: String,
     },
+    /// The system cannot be sealed.
+    #[error(transparent)]
+    Sealed(#[from] SealedError),
     /// The tree cannot become a root image.
     #[error("the image cannot become a root image")]
     Layout(#[from] LayoutError),
@@ -234,6 +238,12 @@ pub enum OpsError {
         /// Why it failed, where that is known.
         reason: Option<String>,
     },
+    /// The machine boots sealed, and the operation knows GRUB only.
+    #[error("this machine boots sealed: it cannot {operation} by itself")]
+    SealedMachine {
+        /// What was asked for.
+        operation: &'static str,
+    },
     /// Nothing was downloaded.
     #[error("no downloaded snapshot waits to be applied")]
     NothingStaged,
@@ -296,7 +306,9 @@ impl OpsError {
             | Self::NotAChannel { .. }
             | Self::SnapshotName(_)
             | Self::Ambiguous { .. }
-            | Self::NothingStaged => ErrorKind::Request,
+            | Self::NothingStaged
+            | Self::SealedMachine { .. } => ErrorKind::Request,
+            Self::Sealed(error) => error.kind(),
             Self::FailedBefore { .. } => ErrorKind::FailedBefore,
             Self::Machine(MachineError::Locked { .. }) => ErrorKind::Busy,
             _ => ErrorKind::Host,
@@ -308,6 +320,7 @@ impl OpsError {
         match self {
             Self::Image { source, .. } | Self::Overlay { source, .. } => source.hint(),
             Self::BootFiles(error) => error.hint(),
+            Self::Sealed(error) => error.hint(),
             Self::Architecture { image, .. } => {
                 Some(format!("build the image with --platform linux/{image}"))
             }
@@ -323,6 +336,9 @@ impl OpsError {
             }
             Self::SnapshotName(_) | Self::Ambiguous { .. } | Self::Transition(_) => {
                 Some("`cos status` lists the snapshots".to_owned())
+            }
+            Self::SealedMachine { .. } => {
+                Some("build a new disk with `cos build disk --sealed` and write that".to_owned())
             }
             Self::NothingStaged => Some("`cos upgrade --download-only` comes first".to_owned()),
             Self::NoLoader { .. } => {

@@ -13,6 +13,7 @@ pub mod lint;
 pub mod machine;
 pub mod reset;
 pub mod root;
+pub mod sealed;
 pub mod snapshots;
 pub mod stage;
 pub mod status;

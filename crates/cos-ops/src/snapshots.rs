@@ -53,6 +53,7 @@ fn change(
             mode: machine.boot.mode,
         });
     }
+    machine.refuse_sealed(operation)?;
     let _lock = machine::lock(&machine.places, operation)?;
     let mounted = machine.state(Access::Write)?;
     let store = mounted.store();

@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// Turn an image into bootable media.
     #[command(subcommand)]
     Build(BuildCommand),
+    /// Make the keys that sealed systems are signed with.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Work with images and root images.
     #[command(subcommand)]
     Image(ImageCommand),
@@ -106,6 +109,21 @@ pub(crate) enum BuildCommand {
     Disk(DiskArguments),
     /// An ISO that boots from CD and USB stick, by BIOS and by UEFI, into a live system.
     Iso(IsoArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make keys for Secure Boot: PK, KEK and db, each with certificate and signed update.
+    Generate(GenerateKeysArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateKeysArguments {
+    /// A directory that is empty or not there yet.
+    pub(crate) directory: PathBuf,
+    /// What the certificates are to be named after.
+    #[arg(long, default_value = "cOS")]
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -197,6 +215,10 @@ pub(crate) struct DiskArguments {
     /// Size of one partition (efi, oem, recovery, state, persistent), such as state=4GiB. May be repeated.
     #[arg(long, value_name = "NAME=SIZE")]
     pub(crate) partition: Vec<String>,
+    /// Seal the system with the keys in this directory: it boots by UEFI alone, as one signed program
+    /// with its root hash in it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sealed: Option<PathBuf>,
     /// Put this cloud-config on COS_OEM. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub(crate) cloud_config: Vec<PathBuf>,

@@ -4,6 +4,7 @@ use super::payload::{BuildRequest, Payload, PlacedFile, create, step};
 use super::plan::{DiskDescription, DiskPlan, Extras};
 use super::sizes::{ContentSizes, MIB, Role, SizeRequest};
 use crate::OpsError;
+use crate::sealed::SealingKeys;
 use cos_boot::{DISK_LOADER_DIRECTORY, DiskLoader};
 use cos_disk::ext4::{self, Ext4Content, Ext4Entry, Ext4Options, Ext4Tools};
 use cos_disk::fat::{self, FatContent, FatEntry, FatOptions};
@@ -35,6 +36,8 @@ pub struct DiskRequest {
     pub format: DiskFormat,
     /// Sizes the user wants.
     pub sizes: SizeRequest,
+    /// Keys, if the disk is to be a sealed one.
+    pub sealing: Option<SealingKeys>,
     /// Cloud-config files for COS_OEM.
     pub cloud_configs: Vec<PathBuf>,
     /// Where to look for programs; by default where root's login does.
@@ -102,7 +105,12 @@ fn prepare(
     monitor: &dyn Monitor,
 ) -> Result<(Payload, Vec<PlacedFile>, DiskPlan), OpsError> {
     let oem = read_cloud_configs(&request.cloud_configs)?;
-    let payload = Payload::build(&request.build, Action::BuildDisk, monitor)?;
+    let payload = Payload::build(
+        &request.build,
+        request.sealing.as_ref(),
+        Action::BuildDisk,
+        monitor,
+    )?;
     let sizes = |files: &[PlacedFile]| files.iter().map(|file| file.size).collect();
     let content = ContentSizes {
         snapshot: payload.sizes(),
@@ -211,7 +219,9 @@ impl<'c> DiskContents<'c> {
         }
         .configuration(&payload.title);
         let mut efi: Vec<FatEntry> = payload.efi.iter().map(fat_entry).collect();
-        efi.push(fat_entry(&configuration));
+        if !payload.sealed {
+            efi.push(fat_entry(&configuration));
+        }
         Self {
             payload,
             plan,

@@ -55,7 +55,7 @@ pub fn build_iso(request: &IsoRequest, monitor: &dyn Monitor) -> Result<IsoResul
         source,
     };
     let output = Placement::create(path).map_err(medium)?;
-    let payload = Payload::build(&request.build, Action::BuildIso, monitor)?;
+    let payload = Payload::build(&request.build, None, Action::BuildIso, monitor)?;
     if payload.bios.is_none() && payload.efi.is_empty() {
         return Err(OpsError::NoLoader {
             firmware: "BIOS or UEFI",

@@ -6,6 +6,7 @@ use crate::root::boot_files::BootFiles;
 use crate::root::convert::{ImageRequest, Loaded, load};
 pub(crate) use crate::root::snapshot::create;
 use crate::root::snapshot::{Described, boot_config, renew_id, replace_root, write_snapshot};
+use crate::sealed::{self, SealingKeys};
 use cos_boot::{
     ATTEMPT_ENVIRONMENT, Attempts, BOOT_ENVIRONMENT, BootState, KernelArguments,
     NEXT_BOOT_ENVIRONMENT, vendor_redirect,
@@ -116,6 +117,8 @@ pub(crate) struct Payload {
     pub(crate) efi: Vec<PlacedFile>,
     /// Boot loader images for a BIOS.
     pub(crate) bios: Option<BiosImages>,
+    /// Whether `efi` is all of a sealed system, which GRUB has no part in.
+    pub(crate) sealed: bool,
     /// Source of identities.
     pub(crate) identity: Identity,
     /// Holds the large files until the medium is written.
@@ -131,9 +134,10 @@ pub(crate) struct BiosImages {
 }
 
 impl Payload {
-    /// Reads the image and makes its root image, in a temporary directory.
+    /// Reads the image and makes its root image, in a temporary directory. With keys, the system is sealed.
     pub(crate) fn build(
         request: &BuildRequest,
+        sealing: Option<&SealingKeys>,
         action: Action,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpsError> {
@@ -145,8 +149,6 @@ impl Payload {
         loaded.fit_kernel(choice, boot.kernel_version(), directory.path(), monitor)?;
         // Re-reading finds the contents where fit_kernel may have moved them.
         let boot = loaded.boot_files()?;
-        let efi = efi_files(&loaded, &boot)?;
-        let bios = bios_images(&loaded, &boot)?;
         let described = Described {
             source: request.image.source.to_string(),
             follows: None,
@@ -155,6 +157,13 @@ impl Payload {
             time: request.image.time.or(loaded.created()).unwrap_or(0),
         };
         let snapshot = write_snapshot(&mut loaded, &boot, described, directory.path(), monitor)?;
+        let (efi, bios) = match sealing {
+            Some(keys) => {
+                let files = sealed::efi_files(&loaded, &boot, &snapshot, keys, directory.path())?;
+                (files, None)
+            }
+            None => (efi_files(&loaded, &boot)?, bios_images(&loaded, &boot)?),
+        };
         let time = snapshot.date;
         let parts = Parts::of(directory.path());
         let files = snapshot_files(&snapshot, &parts)?;
@@ -168,6 +177,7 @@ impl Payload {
             files,
             efi,
             bios,
+            sealed: sealing.is_some(),
             identity,
             directory,
         })

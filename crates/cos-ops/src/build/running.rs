@@ -77,6 +77,7 @@ impl Payload {
                 None => Vec::new(),
             },
             bios: bios_images(&root, &manifest)?,
+            sealed: false,
             identity: Identity::from_parts(&[snapshot.id.as_str().as_bytes()]),
             snapshot,
             directory,

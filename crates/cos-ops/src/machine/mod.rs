@@ -6,6 +6,7 @@ mod mounted;
 pub use error::MachineError;
 pub use mounted::{Access, MountedStore};
 
+use crate::OpsError;
 use crate::build::running::RunningSnapshot;
 use cos_boot::SnapshotId;
 use cos_store::Store;
@@ -96,6 +97,9 @@ pub struct BootReport {
     /// Whether something that comes before it was given up.
     #[serde(default)]
     pub fallback: bool,
+    /// Whether a sealed system runs.
+    #[serde(default)]
+    pub sealed: bool,
     /// Whether changes to persistent paths are kept.
     #[serde(default)]
     pub persistent: bool,
@@ -114,6 +118,14 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Refuses what only works where GRUB boots.
+    pub fn refuse_sealed(&self, operation: &'static str) -> Result<(), OpsError> {
+        if self.boot.sealed {
+            return Err(OpsError::SealedMachine { operation });
+        }
+        Ok(())
+    }
+
     /// The machine this runs on; an error where it is not one of cOS.
     pub fn probe(places: &Places) -> Result<Self, MachineError> {
         let path = places.run.join("boot.json");

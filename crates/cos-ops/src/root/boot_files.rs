@@ -54,6 +54,10 @@ impl BootFilesError {
             Self::NotInitialised => {
                 Some("let the Dockerfile end with `RUN cos init`; `cos lint` tells more".to_owned())
             }
+            Self::Missing {
+                what: "systemd-boot" | "systemd-stub",
+                ..
+            } => Some("install it in the Dockerfile (Debian: systemd-boot-efi)".to_owned()),
             Self::Missing { .. } | Self::Manifest(_) => {
                 Some("run `cos init` of this version as the Dockerfile's last step".to_owned())
             }

@@ -86,7 +86,8 @@ pub(crate) fn renew_id(snapshot: &mut Snapshot) -> Result<(), OpsError> {
     Ok(())
 }
 
-fn root_hash(snapshot: &Snapshot) -> Result<RootHash, OpsError> {
+/// The root hash of a snapshot.
+pub(crate) fn root_hash(snapshot: &Snapshot) -> Result<RootHash, OpsError> {
     let parsed = snapshot.root_hash.parse();
     parsed.map_err(|_| OpsError::RootHash {
         text: snapshot.root_hash.clone(),

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Where the last user-data is kept, for boots on which nobody answers.
 const CACHE: &str = "oem/95_userdata/cache";
+/// Where cos-init mounts what holds the snapshots.
+const SOURCE: &str = "/run/cos/source";
 /// Below which media are mounted while they are read.
 const MEDIA: &str = "/run/cos/media";
 
@@ -55,12 +57,44 @@ impl Datasources for Clouds {
     }
 }
 
-/// The device that the system booted from: what `cos.source=` on the kernel command line names.
+/// The device that the system booted from: the one that cos-init mounted, or, where that mount is not to
+/// be seen, what `cos.source=` on the kernel command line names.
 pub(super) fn boot_device(command_line: &str) -> Option<PathBuf> {
+    let mounts = fs_err::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounted_source(&mounts).or_else(|| named_source(command_line))
+}
+
+/// What a table of mounts (proc(5), `mounts`) says is mounted where the snapshots are.
+fn mounted_source(mounts: &str) -> Option<PathBuf> {
+    let mut lines = mounts.lines().map(str::split_ascii_whitespace);
+    let device = lines.find_map(|mut words| {
+        let device = words.next()?;
+        (words.next()? == SOURCE).then_some(device)
+    })?;
+    device.starts_with("/dev/").then(|| device.into())
+}
+
+fn named_source(command_line: &str) -> Option<PathBuf> {
     let source = command_line
         .split_ascii_whitespace()
         .find_map(|word| word.strip_prefix("cos.source="))?;
     let spec = DeviceSpec::parse(source).ok()?;
     let found = pick(&scan().ok()?, &spec, None)?;
     Some(found.candidate.device.node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_is_the_one_that_is_mounted() {
+        let mounts = "proc /proc proc rw 0 0\n/dev/vda5 /run/cos/source ext4 ro 0 0\n";
+        assert_eq!(mounted_source(mounts), Some("/dev/vda5".into()));
+        assert_eq!(
+            mounted_source("overlay /run/cos/source overlay rw 0 0\n"),
+            None
+        );
+        assert_eq!(mounted_source(""), None);
+    }
 }

@@ -130,6 +130,7 @@ pub fn upgrade(
             mode: machine.boot.mode,
         });
     }
+    machine.refuse_sealed("upgrade")?;
     let _lock = match request.extent {
         Extent::Check => None,
         _ => Some(crate::machine::lock(&machine.places, "upgrade")?),

@@ -132,6 +132,7 @@ impl Machinery {
                     source: "/dev/none".into(),
                     trial: false,
                     fallback: false,
+                    sealed: false,
                     persistent: true,
                     warnings: Vec::new(),
                 },

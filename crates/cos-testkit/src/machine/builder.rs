@@ -29,6 +29,8 @@ pub enum Firmware {
     Uefi,
     /// OVMF with Secure Boot, which trusts what Microsoft signs: shim.
     SecureBoot,
+    /// OVMF with Secure Boot and no keys yet: whoever comes first enrols theirs.
+    SetupMode,
 }
 
 impl Firmware {
@@ -38,6 +40,7 @@ impl Firmware {
             Firmware::Bios => None,
             Firmware::Uefi => Some(OVMF),
             Firmware::SecureBoot => Some(OVMF_SECURE),
+            Firmware::SetupMode => Some([OVMF_SECURE[0], OVMF[1]]),
         }
     }
 }
@@ -216,7 +219,8 @@ impl Builder {
             // emulation makes slow.
             words("-no-user-config -accel tcg,thread=multi -cpu qemu64 -smp 2 -machine");
         // Only code in system management mode may write the variables that Secure Boot rests on.
-        arguments.extend(words(if self.firmware == Firmware::SecureBoot {
+        let secure = matches!(self.firmware, Firmware::SecureBoot | Firmware::SetupMode);
+        arguments.extend(words(if secure {
             "q35,smm=on -global driver=cfi.pflash01,property=secure,value=on"
         } else {
             "q35"

@@ -10,6 +10,7 @@ use cos_ops::OpsError;
 use cos_ops::build::disk::{DiskRequest, build_disk, plan_disk};
 use cos_ops::build::iso::{IsoRequest, build_iso};
 use cos_ops::build::sizes::{Bytes, Role, SizeRequest, parse_size};
+use cos_ops::sealed::SealingKeys;
 use std::process::ExitCode;
 
 /// Builds a disk, or says what it would be.
@@ -29,6 +30,7 @@ pub(crate) fn disk(
         build,
         format: disk_format(arguments)?,
         sizes: sizes(arguments)?,
+        sealing: sealing(arguments)?,
         cloud_configs: arguments.cloud_config.clone(),
         search_path: environment.path.clone(),
     };
@@ -53,6 +55,11 @@ pub(crate) fn disk(
     .concat();
     renderer.result(&text, &result)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn sealing(arguments: &DiskArguments) -> Result<Option<SealingKeys>, OpsError> {
+    let directory = arguments.sealed.as_deref();
+    Ok(directory.map(SealingKeys::read).transpose()?)
 }
 
 fn disk_format(arguments: &DiskArguments) -> Result<DiskFormat, Failure> {

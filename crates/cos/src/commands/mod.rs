@@ -8,6 +8,7 @@ mod feature;
 mod image;
 mod init;
 mod install;
+mod keys;
 mod lint;
 mod machine;
 mod power;
@@ -17,7 +18,7 @@ mod snapshots;
 mod stage;
 mod upgrade;
 
-use crate::arguments::{BuildCommand, Cli, Command, ImageCommand};
+use crate::arguments::{BuildCommand, Cli, Command, ImageCommand, KeysCommand};
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::render::Renderer;
@@ -38,6 +39,7 @@ pub(crate) fn run(
         Command::Build(BuildCommand::Iso(arguments)) => {
             build::iso(&arguments, environment, renderer)
         }
+        Command::Keys(KeysCommand::Generate(arguments)) => keys::generate(&arguments, renderer),
         Command::Image(ImageCommand::Root(arguments)) => {
             image::root(&arguments, environment, renderer)
         }

@@ -24,6 +24,7 @@ pub(crate) fn reset(
     if matches!(running.boot.mode, Mode::Active | Mode::Passive) {
         return Err(ResetError::Installed.into());
     }
+    running.refuse_sealed("reset")?;
     let partitions = ResetPartitions::find(&running, arguments.device.as_deref())?;
     let source = match &arguments.image.image {
         Some(image) => machine::image(&arguments.image, image, environment)?,

@@ -21,7 +21,7 @@ installkernel() {
         sha256_generic "=arch/${DRACUT_ARCH:-$(uname -m)}/crypto/sha256"
         overlay ext4 crc32c crc32c_generic mbcache jbd2
         xfs btrfs
-        vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8 isofs cdrom
+        efivarfs vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8 isofs cdrom
     )
     local -a disks=(
         virtio_blk virtio_scsi virtio_pci virtio_mmio nvme

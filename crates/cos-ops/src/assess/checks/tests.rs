@@ -12,6 +12,7 @@ fn machine() -> Machine {
             source: "/dev/null".into(),
             trial: true,
             fallback: false,
+            sealed: false,
             persistent: true,
             warnings: Vec::new(),
         },

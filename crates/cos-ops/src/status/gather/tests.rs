@@ -44,6 +44,7 @@ fn machine(run: &Path) -> Machine {
             source: "/dev/none".into(),
             trial: false,
             fallback: true,
+            sealed: false,
             persistent: true,
             warnings: Vec::new(),
         },
