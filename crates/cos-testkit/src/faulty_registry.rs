@@ -5,6 +5,7 @@
     reason = "helpers of tests fail by panicking, as tests do"
 )]
 
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -30,6 +31,12 @@ pub struct Faults {
     pub redirect: Option<String>,
     /// Every request is answered with this status.
     pub status: Option<u16>,
+    /// The tag names these digests in turn, another one at every request.
+    pub moving: Vec<String>,
+    /// Lists of referrers have always one more page.
+    pub endless_referrers: bool,
+    /// The host that redirects lead to wants credentials for itself.
+    pub greedy: bool,
 }
 
 /// One request as it came in.
@@ -60,6 +67,17 @@ struct State {
     authority: String,
     layout: std::path::PathBuf,
     requests: Arc<Mutex<Vec<Request>>>,
+    added: Mutex<Added>,
+}
+
+/// What the registry has besides the layout.
+#[derive(Debug, Default)]
+struct Added {
+    /// Media types and bytes by tag or digest.
+    manifests: BTreeMap<String, (String, Vec<u8>)>,
+    blobs: BTreeMap<String, Vec<u8>>,
+    /// How often the tag was asked for.
+    asked: usize,
 }
 
 impl Server {
@@ -73,6 +91,7 @@ impl Server {
             authority: authority.clone(),
             layout: layout.into(),
             requests: requests.clone(),
+            added: Mutex::default(),
         });
         let served = state.clone();
         std::thread::spawn(move || {
@@ -94,6 +113,29 @@ impl Server {
     /// From now on misbehaves in another way.
     pub fn misbehave(&self, faults: Faults) {
         *self.state.faults.lock().unwrap() = faults;
+    }
+
+    /// From now on there is this manifest too, under a tag or digest, and under its own digest.
+    pub fn add_manifest(&self, name: &str, media_type: &str, bytes: &[u8]) {
+        let mut added = self.state.added.lock().unwrap();
+        for name in [name, &digest_of(bytes)] {
+            let entry = (media_type.to_owned(), bytes.to_vec());
+            added.manifests.insert(name.to_owned(), entry);
+        }
+    }
+
+    /// From now on there is this blob too; returns its digest.
+    pub fn add_blob(&self, bytes: &[u8]) -> String {
+        let digest = digest_of(bytes);
+        let mut added = self.state.added.lock().unwrap();
+        added.blobs.insert(digest.clone(), bytes.to_vec());
+        digest
+    }
+
+    /// From now on this blob is sent, whatever its digest.
+    pub fn falsify_blob(&self, digest: &str, bytes: &[u8]) {
+        let mut added = self.state.added.lock().unwrap();
+        added.blobs.insert(digest.to_owned(), bytes.to_vec());
     }
 
     /// What was asked so far.
@@ -148,6 +190,10 @@ impl State {
                 format!(r#"{{"token":"{token}"}}"#).into_bytes(),
             );
         }
+        if faults.greedy && !request.headers.contains_key("authorization") {
+            let head = "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"mine\"\r\n";
+            return (head.into(), b"{}".to_vec());
+        }
         if let Some(token) = faults.token
             && request.headers.get("authorization") != Some(&format!("Bearer {token}"))
         {
@@ -158,7 +204,15 @@ impl State {
             return (head, b"{}".to_vec());
         }
         if request.target.contains("/manifests/") {
-            return self.manifest(request);
+            return self.manifest(request, &faults);
+        }
+        if request.target.contains("/referrers/") && faults.endless_referrers {
+            let page = request.target.len();
+            let head = format!(
+                "200 OK\r\nContent-Type: application/vnd.oci.image.index.v1+json\r\nLink: <{}{page}>; rel=\"next\"\r\n",
+                request.target
+            );
+            return (head, br#"{"schemaVersion":2,"manifests":[]}"#.to_vec());
         }
         let Some((_, digest)) = request.target.split_once("/blobs/") else {
             return plain("404 Not Found");
@@ -183,15 +237,28 @@ impl State {
     }
 
     fn blob(&self, digest: &str) -> Option<Vec<u8>> {
+        if let Some(bytes) = self.added.lock().unwrap().blobs.get(digest) {
+            return Some(bytes.clone());
+        }
         let hex = digest.strip_prefix("sha256:")?;
         fs_err::read(self.layout.join("blobs/sha256").join(hex)).ok()
     }
 
-    fn manifest(&self, request: &Request) -> (String, Vec<u8>) {
+    fn manifest(&self, request: &Request, faults: &Faults) -> (String, Vec<u8>) {
+        let mut wanted = request.target.rsplit('/').next().unwrap();
+        let mut added = self.added.lock().unwrap();
+        if wanted == "v1" && !faults.moving.is_empty() {
+            wanted = &faults.moving[added.asked % faults.moving.len()];
+            added.asked += 1;
+        }
+        if let Some((media_type, bytes)) = added.manifests.get(wanted) {
+            let head = format!("200 OK\r\nContent-Type: {media_type}\r\n");
+            return (head, bytes.clone());
+        }
+        drop(added);
         let index = fs_err::read(self.layout.join("index.json")).unwrap();
         let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
         let digest = index["manifests"][0]["digest"].as_str().unwrap();
-        let wanted = request.target.rsplit('/').next().unwrap();
         if !request.target.starts_with("/v2/me/os/") || (wanted != "v1" && wanted != digest) {
             return ("404 Not Found\r\n".into(), b"{}".to_vec());
         }
@@ -200,6 +267,10 @@ impl State {
         );
         (head, self.blob(digest).unwrap())
     }
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
 fn ranged(request: &Request, faults: &Faults, bytes: Vec<u8>) -> (String, Vec<u8>) {

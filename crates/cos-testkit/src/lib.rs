@@ -17,6 +17,7 @@ pub mod machine;
 pub mod paths;
 pub mod process;
 pub mod registry;
+pub mod sigstore;
 mod skip;
 pub mod tools;
 

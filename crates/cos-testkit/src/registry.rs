@@ -104,6 +104,25 @@ impl Registry {
         )
     }
 
+    /// `NAME` in this registry, as this machine names it.
+    pub fn reference(&self, name: &str) -> String {
+        format!("localhost:{}/{name}", self.port)
+    }
+
+    /// The file with the certificate to trust, PEM.
+    pub fn certificate_file(&self) -> PathBuf {
+        self.directory.join("cert.pem")
+    }
+
+    /// A file with credentials for this machine, as docker and podman keep them.
+    pub fn local_auth_file(&self) -> anyhow::Result<PathBuf> {
+        let path = self.directory.join("auth.json");
+        let guest = format!("{GUEST_HOST}:{}", self.port);
+        let local = format!("localhost:{}", self.port);
+        fs::write(&path, self.auth_file().replace(&guest, &local))?;
+        Ok(path)
+    }
+
     /// Puts an image that skopeo can read (`oci:DIR:TAG`, `oci-archive:FILE`) into the registry, its
     /// layers compressed with gzip.
     pub fn push(&self, image: &str, name: &str) -> anyhow::Result<()> {

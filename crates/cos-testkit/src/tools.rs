@@ -137,17 +137,26 @@ pub fn dump_erofs() -> Option<PathBuf> {
     erofs_tool("dump.erofs")
 }
 
-/// Whether Debian 13's erofs-utils could be fetched: tried once in a process.
+/// `cosign`, of Debian 13: from the host, else fetched like [`fsck_erofs`].
+pub fn cosign() -> Option<PathBuf> {
+    find_tool("cosign").or_else(|| fetched("cosign"))
+}
+
+/// Whether Debian 13's packages could be fetched: tried once in a process.
 static FETCHED: OnceLock<bool> = OnceLock::new();
 
 fn erofs_tool(name: &str) -> Option<PathBuf> {
     if let Some(tool) = find_tool(name).filter(|tool| erofs_is_recent(tool)) {
         return Some(tool);
     }
-    let fetched = *FETCHED.get_or_init(|| match fetch_erofs_utils() {
+    fetched(name)
+}
+
+fn fetched(name: &str) -> Option<PathBuf> {
+    let fetched = *FETCHED.get_or_init(|| match fetch_debian_13() {
         Ok(()) => true,
         Err(error) => {
-            eprintln!("erofs-utils 1.8 is not to be had: {error:#}");
+            eprintln!("{name} of Debian 13 is not to be had: {error:#}");
             false
         }
     });
@@ -156,14 +165,14 @@ fn erofs_tool(name: &str) -> Option<PathBuf> {
         .filter(|tool| is_program(tool))
 }
 
-/// Unpacks Debian 13's erofs-utils with its libraries under `target/tools`, and writes a wrapper
+/// Unpacks Debian 13's erofs-utils and cosign with their libraries under `target/tools`, and writes a wrapper
 /// for each program that starts it with that root's own loader and libraries: no chroot, no root.
-fn fetch_erofs_utils() -> anyhow::Result<()> {
+fn fetch_debian_13() -> anyhow::Result<()> {
     let tools = paths::tools();
-    let _lock = Lock::wait(&tools.join("erofs.lock"))?;
+    let _lock = Lock::wait(&tools.join("debian-13.lock"))?;
     let root = tools.join("debian-13");
     let bin = tools.join("bin");
-    let programs = ["fsck.erofs", "mkfs.erofs", "dump.erofs"];
+    let programs = ["fsck.erofs", "mkfs.erofs", "dump.erofs", "cosign"];
     if programs.iter().all(|name| is_program(&bin.join(name))) {
         return Ok(());
     }
@@ -174,9 +183,13 @@ fn fetch_erofs_utils() -> anyhow::Result<()> {
     fs::create_dir_all(&bin)?;
     process::logged(
         Command::new(mmdebstrap)
-            .args(["--variant=extract", "--include=erofs-utils", "trixie"])
+            .args([
+                "--variant=extract",
+                "--include=erofs-utils,cosign",
+                "trixie",
+            ])
             .arg(&root),
-        &tools.join("erofs-utils.log"),
+        &tools.join("debian-13.log"),
     )?;
     let (loader, libraries) = loader_of(&root)?;
     for name in programs {
