@@ -6,7 +6,9 @@ use cos_events::Monitor;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::PathBuf;
 
 /// Where manifests and blobs are fetched from.
 pub(crate) trait Repository: Send + Sync {
@@ -17,6 +19,9 @@ pub(crate) trait Repository: Send + Sync {
         size: u64,
         monitor: &dyn Monitor,
     ) -> Result<Vec<u8>, ImageError>;
+
+    /// From now on keeps blobs in a directory, where they are fetched from elsewhere.
+    fn keep_blobs(&mut self, _directory: PathBuf) {}
 
     /// Opens a blob.
     fn blob<'r>(
@@ -41,6 +46,8 @@ pub(crate) struct Found {
     pub(crate) digest: Digest,
     pub(crate) config: ImageConfiguration,
     pub(crate) layers: Vec<Layer>,
+    /// Those of the manifest.
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 /// Indexes inside indexes.
@@ -75,11 +82,13 @@ pub(crate) fn resolve(
         let config = fetch_config(repository, &manifest, options, name, monitor)?;
         check_platform(&config, &options.platform, name)?;
         let layers = layers(&manifest, &config, options, name)?;
+        let annotations = manifest.annotations().clone().unwrap_or_default();
         return Ok(Found {
             reference_digest,
             digest,
             config,
             layers,
+            annotations: annotations.into_iter().collect(),
         });
     }
     Err(ImageError::NestedIndex { image: name.into() })

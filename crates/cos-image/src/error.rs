@@ -131,6 +131,12 @@ pub enum ImageError {
     Redirect { url: String, reason: &'static str },
     #[error("cannot resume {url}: {reason}")]
     BadRange { url: String, reason: &'static str },
+    #[error("{image} has more than {limit} signatures")]
+    TooManySignatures { image: String, limit: usize },
+    #[error("{image} has a list of signatures of more than {limit} pages")]
+    EndlessSignatures { image: String, limit: usize },
+    #[error("cannot put {what} into {registry}: it does not say where to")]
+    NoUploadLocation { what: String, registry: String },
     #[error("{url} is plain HTTP")]
     PlainHttp { url: String },
     #[error("{registry} wants credentials, and there are none")]

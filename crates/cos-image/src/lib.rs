@@ -34,7 +34,7 @@ pub use merge::MergeError;
 pub use oci_spec::image::ImageConfiguration;
 pub use platform::{Platform, PlatformChoice};
 pub use reference::Reference;
-pub use registry::{ProxyConfig, RegistryConfig, list_tags};
+pub use registry::{Attachment, ProxyConfig, Publisher, RegistryConfig, list_tags, signatures};
 pub use source::{Engine, Selector, Source};
 
 use std::ffi::OsString;

@@ -33,6 +33,10 @@ pub struct Limits {
     pub config_size: u64,
     /// Members of an image archive's outer tar.
     pub archive_members: usize,
+    /// Signatures of one image.
+    pub signatures: usize,
+    /// One signature, with what belongs to it.
+    pub signature_size: u64,
 }
 
 impl Default for Limits {
@@ -52,6 +56,8 @@ impl Default for Limits {
             manifest_size: 4 << 20,
             config_size: 8 << 20,
             archive_members: 100_000,
+            signatures: 64,
+            signature_size: 1 << 20,
         }
     }
 }

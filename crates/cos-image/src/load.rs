@@ -13,6 +13,7 @@ use crate::{
 };
 use cos_events::{Event, Monitor, Task};
 use cos_tree::{ContentStore, Metadata, Tree};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub struct Resolved {
     reference_digest: Option<Digest>,
     config: Option<ImageConfiguration>,
     platform: Platform,
+    annotations: BTreeMap<String, String>,
 }
 
 enum Origin {
@@ -60,6 +62,18 @@ impl Resolved {
     /// What the image is for.
     pub fn platform(&self) -> &Platform {
         &self.platform
+    }
+
+    /// Annotations of the image's manifest.
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        &self.annotations
+    }
+
+    /// Keeps what is fetched from a registry in a directory, so that a later run need not fetch it again.
+    pub fn keep_blobs(&mut self, directory: PathBuf) {
+        if let Origin::Repository(repository) = &mut self.origin {
+            repository.keep_blobs(directory);
+        }
     }
 
     /// Number of layers.
@@ -141,6 +155,7 @@ pub fn resolve(
             reference_digest: None,
             config: None,
             platform: options.platform.platform().clone(),
+            annotations: BTreeMap::new(),
         }),
     }
 }
@@ -154,6 +169,7 @@ fn from_repository(source: &Source, repository: Box<dyn Repository>, found: Foun
         reference_digest: Some(found.reference_digest),
         platform: document::config_platform(&found.config),
         config: Some(found.config),
+        annotations: found.annotations,
     }
 }
 
@@ -189,6 +205,7 @@ fn from_archive(
         reference_digest: None,
         platform: document::config_platform(&config),
         config: Some(config),
+        annotations: BTreeMap::new(),
     })
 }
 

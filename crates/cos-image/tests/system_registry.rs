@@ -250,6 +250,44 @@ fn credentials_stay_with_the_registry_when_it_redirects() {
     );
 }
 
+/// A registry that sends us to a host which then asks for credentials gets none of ours for it.
+#[test]
+fn a_host_that_a_registry_sends_us_to_cannot_ask_for_credentials() {
+    let temp = tempfile::tempdir().unwrap();
+    let greedy = Server::start(
+        &image(temp.path()),
+        Faults {
+            greedy: true,
+            ..Faults::default()
+        },
+    );
+    let mut faulty = faulty(Faults {
+        redirect: Some(greedy.authority.clone()),
+        ..Faults::default()
+    });
+    let registry = &mut faulty.options.registry;
+    registry.insecure.insert(greedy.authority.clone());
+    let path = faulty.temp.path().join("auth.json");
+    let host = &faulty.server.authority;
+    let json = format!(r#"{{"auths":{{"{host}":{{"auth":"bWU6c2VjcmV0"}}}}}}"#);
+    fs_err::write(&path, json).unwrap();
+    registry.credential_files = vec![path];
+    let error = faulty.pull().unwrap_err();
+    assert!(
+        matches!(error, ImageError::Status { status: 401, .. }),
+        "{error}"
+    );
+    for request in greedy.requests().iter().chain(&faulty.server.requests()) {
+        assert!(
+            !request.headers.contains_key("authorization"),
+            "{request:?}"
+        );
+    }
+    for text in [format!("{error}"), format!("{error:?}")] {
+        assert!(!text.contains("secret") && !text.contains("bWU6"), "{text}");
+    }
+}
+
 #[test]
 fn mirrors_are_tried_before_the_registry() {
     let faulty_mirror = faulty(Faults {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::time::Duration;
-use ureq::http::{Response, StatusCode, Uri, header};
+use ureq::http::{Method, Request, Response, StatusCode, Uri, header};
 use ureq::{Agent, Body, Proxy};
 
 /// Redirects followed for one request.
@@ -25,6 +25,23 @@ pub(crate) struct Get<'g> {
     pub(crate) accept: Option<&'g str>,
     /// First and last byte wanted.
     pub(crate) range: Option<(u64, u64)>,
+}
+
+/// One request that changes something in a registry.
+pub(crate) struct Upload<'u> {
+    pub(crate) method: Method,
+    pub(crate) url: &'u str,
+    /// Whose credentials it may carry, if the URL is one of that host.
+    pub(crate) endpoint: &'u Endpoint,
+    pub(crate) content_type: &'u str,
+    pub(crate) body: &'u [u8],
+}
+
+/// What came of one request.
+struct Answer {
+    response: Response<Body>,
+    /// Whether it is the host's that was asked, and not of one that it sent us to.
+    at_home: bool,
 }
 
 /// Speaks to registries.
@@ -88,29 +105,79 @@ impl Client {
         get: &Get<'_>,
         monitor: &dyn Monitor,
     ) -> Result<Response<Body>, ImageError> {
+        let accepted = |status| matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+        let send = |authorization: Option<&Authorization>| self.send(get, authorization);
+        self.exchange(get.endpoint, get.url, &send, accepted, monitor)
+    }
+
+    /// Sends a request that changes something until it is answered well, or for good otherwise. The
+    /// answer's `Location`, where it has one, is the second value.
+    pub(crate) fn upload(
+        &self,
+        upload: &Upload<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<(Response<Body>, Option<String>), ImageError> {
+        let send = |authorization: Option<&Authorization>| self.send_upload(upload, authorization);
+        let accepted = |status: StatusCode| status.is_success();
+        let response = self.exchange(upload.endpoint, upload.url, &send, accepted, monitor)?;
+        let location = response.headers().get(header::LOCATION);
+        let location = location.and_then(|value| value.to_str().ok());
+        let at = parse_url(upload.url)?;
+        let location = location.map(|it| follow(&at, it)).transpose()?;
+        let location = location.map(|uri| uri.to_string());
+        Ok((response, location))
+    }
+
+    /// Whether there is something at a URL.
+    pub(crate) fn exists(
+        &self,
+        url: &str,
+        endpoint: &Endpoint,
+        monitor: &dyn Monitor,
+    ) -> Result<bool, ImageError> {
+        let get = Get {
+            url,
+            endpoint,
+            accept: None,
+            range: Some((0, 0)),
+        };
+        match self.get(&get, monitor) {
+            Ok(_) => Ok(true),
+            Err(ImageError::Status { status: 404, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks again after a challenge, and after what may pass.
+    fn exchange(
+        &self,
+        endpoint: &Endpoint,
+        url: &str,
+        send: &dyn Fn(Option<&Authorization>) -> Result<Answer, ImageError>,
+        accepted: impl Fn(StatusCode) -> bool,
+        monitor: &dyn Monitor,
+    ) -> Result<Response<Body>, ImageError> {
         let mut attempt = 0;
         let mut challenged = false;
         loop {
             monitor.checkpoint()?;
-            let authorization = self.authenticator.current(get.endpoint);
-            let (error, pause) = match self.send(get, authorization.as_ref()) {
-                Ok(response) => {
+            let authorization = self.authenticator.current(endpoint);
+            let (error, pause) = match send(authorization.as_ref()) {
+                Ok(Answer { response, at_home }) => {
                     let status = response.status();
-                    if matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+                    if accepted(status) {
                         return Ok(response);
                     }
-                    if status == StatusCode::UNAUTHORIZED && !challenged {
+                    // A host that we were sent to has no claim to this one's credentials.
+                    if status == StatusCode::UNAUTHORIZED && at_home && !challenged {
                         challenged = true;
-                        self.authenticator.answer(
-                            self,
-                            get.endpoint,
-                            response.headers(),
-                            monitor,
-                        )?;
+                        let headers = response.headers();
+                        self.authenticator
+                            .answer(self, endpoint, headers, monitor)?;
                         continue;
                     }
                     let pause = retry_after(&response);
-                    (status_error(response, get.url), pause)
+                    (status_error(response, url), pause)
                 }
                 Err(error) => (error, None),
             };
@@ -127,10 +194,11 @@ impl Client {
         &self,
         get: &Get<'_>,
         authorization: Option<&Authorization>,
-    ) -> Result<Response<Body>, ImageError> {
-        let start = parse_url(get.url)?;
-        let mut at = start.clone();
+    ) -> Result<Answer, ImageError> {
+        let home = parse_url(&self.url(get.endpoint, ""))?;
+        let mut at = parse_url(get.url)?;
         for _ in 0..MAX_REDIRECTS {
+            let at_home = same_origin(&home, &at);
             let mut request = self.agent(&at)?.get(&at);
             if let Some(accept) = get.accept {
                 request = request.header(header::ACCEPT, accept);
@@ -138,16 +206,14 @@ impl Client {
             if let Some((first, last)) = get.range {
                 request = request.header(header::RANGE, format!("bytes={first}-{last}"));
             }
-            if let Some(authorization) = authorization
-                && same_origin(&start, &at)
-            {
+            if let Some(authorization) = authorization.filter(|_| at_home) {
                 request = request.header(header::AUTHORIZATION, authorization.header());
             }
             let response = request
                 .call()
                 .map_err(|source| ImageError::request(&at, source))?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(response);
+                return Ok(Answer { response, at_home });
             }
             let location = response.headers().get(header::LOCATION);
             let location = location
@@ -159,6 +225,29 @@ impl Client {
             url: get.url.into(),
             reason: "it is redirected too often",
         })
+    }
+
+    /// Sends one request with a body; redirects are not followed.
+    fn send_upload(
+        &self,
+        upload: &Upload<'_>,
+        authorization: Option<&Authorization>,
+    ) -> Result<Answer, ImageError> {
+        let home = parse_url(&self.url(upload.endpoint, ""))?;
+        let at = parse_url(upload.url)?;
+        let at_home = same_origin(&home, &at);
+        let mut request = Request::builder()
+            .method(upload.method.clone())
+            .uri(&at)
+            .header(header::CONTENT_TYPE, upload.content_type);
+        if let Some(authorization) = authorization.filter(|_| at_home) {
+            request = request.header(header::AUTHORIZATION, authorization.header());
+        }
+        let request = request.body(upload.body);
+        let request = request.map_err(|error| ImageError::request(&at, error.into()))?;
+        let response = self.agent(&at)?.run(request);
+        let response = response.map_err(|source| ImageError::request(&at, source))?;
+        Ok(Answer { response, at_home })
     }
 
     /// Sends a request for a token, which goes to another host than the registry's as a rule.
@@ -279,7 +368,7 @@ fn same_origin(a: &Uri, b: &Uri) -> bool {
 }
 
 /// Where a `Location` header leads from `at` (RFC 9110, 10.2.2; paths without a leading slash are not used by registries).
-fn follow(at: &Uri, location: &str) -> Result<Uri, ImageError> {
+pub(crate) fn follow(at: &Uri, location: &str) -> Result<Uri, ImageError> {
     let scheme = at.scheme_str().unwrap_or("https");
     let authority = at.authority().map_or("", |authority| authority.as_str());
     let absolute = if location.contains("://") {
@@ -355,10 +444,10 @@ struct ErrorItem {
 
 impl ImageError {
     fn request(uri: &Uri, source: ureq::Error) -> Self {
-        Self::Request {
-            url: uri.to_string(),
-            source,
-        }
+        // What stands behind a question mark may be a secret of its own: a signed link to a store.
+        let url = uri.to_string();
+        let url = url.split('?').next().unwrap_or_default().to_owned();
+        Self::Request { url, source }
     }
 
     /// Whether the same request may succeed a moment later.

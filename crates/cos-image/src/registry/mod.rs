@@ -6,11 +6,15 @@ mod cache;
 mod client;
 mod credentials;
 mod mirror;
+mod push;
+mod signatures;
 mod tags;
 mod tls;
 
 use crate::document::{self, Found, Repository};
 use crate::{Digest, ImageError, Options, Reference};
+pub use push::Publisher;
+pub use signatures::{Attachment, signatures};
 pub use tags::list_tags;
 
 use client::{Client, Get};
@@ -106,13 +110,7 @@ pub(crate) fn resolve(
     options: &Options,
     monitor: &dyn Monitor,
 ) -> Result<(RemoteRepository, Found), ImageError> {
-    let repository = RemoteRepository {
-        client: Client::new(&options.registry, monitor)?,
-        endpoints: mirror::endpoints(reference, &options.registry.mirrors)?,
-        reference: reference.clone(),
-        manifest_limit: options.limits.manifest_size,
-        kept_blobs: options.registry.kept_blobs.clone(),
-    };
+    let repository = RemoteRepository::new(reference, options, monitor)?;
     let (bytes, media_type) = repository.any_endpoint(monitor, |endpoint| {
         repository.fetch_manifest(endpoint, &reference.version(), monitor)
     })?;
@@ -126,6 +124,20 @@ pub(crate) fn resolve(
 }
 
 impl RemoteRepository {
+    fn new(
+        reference: &Reference,
+        options: &Options,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, ImageError> {
+        Ok(Self {
+            client: Client::new(&options.registry, monitor)?,
+            endpoints: mirror::endpoints(reference, &options.registry.mirrors)?,
+            reference: reference.clone(),
+            manifest_limit: options.limits.manifest_size,
+            kept_blobs: options.registry.kept_blobs.clone(),
+        })
+    }
+
     /// Tries the mirrors, then the registry itself; its error is the one that counts.
     fn any_endpoint<T>(
         &self,
@@ -200,6 +212,10 @@ impl Repository for RemoteRepository {
             document::check_digest(format!("manifest {digest}"), digest, &bytes)?;
             Ok(bytes)
         })
+    }
+
+    fn keep_blobs(&mut self, directory: PathBuf) {
+        self.kept_blobs = Some(directory);
     }
 
     fn blob<'r>(

@@ -1,0 +1,300 @@
+//! Putting signatures beside an image.
+
+use super::client::{self, Client, Upload};
+use super::mirror::{self, Endpoint};
+use super::signatures::{referrers_tag, signature_tag};
+use super::{ACCEPT, Attachment};
+use crate::document::{self, json};
+use crate::registry::client::Get;
+use crate::{Digest, ImageError, Options, Reference};
+use cos_events::Monitor;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json as value};
+use std::collections::BTreeMap;
+use ureq::http::Method;
+
+const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+/// What a blob is sent as.
+const BYTES: &str = "application/octet-stream";
+/// The configuration of what is no image (image-spec, "Guidance for an Empty Descriptor").
+const EMPTY: &[u8] = b"{}";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: String,
+    digest: String,
+    size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Layers {
+    #[serde(default)]
+    layers: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Manifests {
+    #[serde(default)]
+    manifests: Vec<Value>,
+}
+
+/// Writes to one repository, of the registry itself.
+pub struct Publisher<'p> {
+    client: Client,
+    endpoint: Endpoint,
+    options: &'p Options,
+    monitor: &'p dyn Monitor,
+}
+
+impl std::fmt::Debug for Publisher<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publisher")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'p> Publisher<'p> {
+    /// For the repository of `reference`.
+    pub fn new(
+        reference: &Reference,
+        options: &'p Options,
+        monitor: &'p dyn Monitor,
+    ) -> Result<Self, ImageError> {
+        // A mirror is not where images are published.
+        let endpoint = mirror::endpoints(reference, &BTreeMap::new())?.pop();
+        let endpoint = endpoint.ok_or_else(|| ImageError::BadReference {
+            text: reference.to_string(),
+            reason: "it names no registry",
+        })?;
+        Ok(Self {
+            client: Client::new(&options.registry, monitor)?,
+            endpoint,
+            options,
+            monitor,
+        })
+    }
+
+    /// Puts a signature under cosign's tag for `digest`, beside those that are there but for the ones
+    /// that `replaces` picks. Returns the digest of the manifest that the tag names now.
+    pub fn add_signature(
+        &self,
+        digest: &Digest,
+        signature: &Attachment,
+        replaces: &dyn Fn(&Attachment) -> bool,
+    ) -> Result<Digest, ImageError> {
+        let tag = signature_tag(digest);
+        let mut layers: Vec<Descriptor> = Vec::new();
+        if let Some(bytes) = self.manifest(&tag)? {
+            let present: Layers = json(&bytes, || format!("manifest {tag}"))?;
+            for layer in present.layers {
+                let limit = self.options.limits.signatures;
+                if layers.len() >= limit {
+                    let image = format!("{}@{digest}", self.endpoint.repository);
+                    return Err(ImageError::TooManySignatures { image, limit });
+                }
+                let attachment = Attachment {
+                    media_type: layer.media_type.clone(),
+                    bytes: self.fetch(&layer)?,
+                    annotations: layer.annotations.clone(),
+                    place: String::new(),
+                };
+                if !replaces(&attachment) {
+                    layers.push(layer);
+                }
+            }
+        }
+        layers.push(self.layer(signature)?);
+        let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+        let never = "0001-01-01T00:00:00Z";
+        let history = vec![value!({"created": never}); layers.len()];
+        let config = value!({
+            "architecture": "", "os": "", "created": never, "config": {}, "history": history,
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        });
+        let config = config.to_string().into_bytes();
+        let manifest = value!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": self.blob(CONFIG_TYPE, &config)?,
+            "layers": layers,
+        });
+        let manifest = manifest.to_string().into_bytes();
+        self.put_manifest(&tag, MANIFEST_TYPE, &manifest)?;
+        Ok(Digest::sha256(&manifest))
+    }
+
+    /// Puts a document beside what `digest` names, as a referrer of this type; where the registry does
+    /// not know referrers, into the list that stands for them. Returns its manifest's digest.
+    pub fn add_referrer(
+        &self,
+        digest: &Digest,
+        artifact_type: &str,
+        document: &Attachment,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Digest, ImageError> {
+        let manifest = value!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "artifactType": artifact_type,
+            "config": self.blob(EMPTY_TYPE, EMPTY)?,
+            "layers": [self.layer(document)?],
+            "subject": self.describe(digest)?,
+            "annotations": annotations,
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let own = Digest::sha256(&manifest);
+        let knows = self.put_manifest(&own.to_string(), MANIFEST_TYPE, &manifest)?;
+        if !knows {
+            let descriptor = Descriptor {
+                media_type: MANIFEST_TYPE.to_owned(),
+                digest: own.to_string(),
+                size: manifest.len() as u64,
+                artifact_type: Some(artifact_type.to_owned()),
+                annotations: annotations.clone(),
+            };
+            self.list_referrer(digest, &descriptor)?;
+        }
+        Ok(own)
+    }
+
+    /// Adds to the list that stands for referrers (distribution-spec, "Referrers Tag Schema").
+    fn list_referrer(&self, digest: &Digest, descriptor: &Descriptor) -> Result<(), ImageError> {
+        let tag = referrers_tag(digest);
+        let mut manifests = match self.manifest(&tag)? {
+            Some(bytes) => json::<Manifests>(&bytes, || format!("index {tag}"))?.manifests,
+            None => Vec::new(),
+        };
+        let is_it = |it: &Value| it["digest"] == descriptor.digest.as_str();
+        if manifests.iter().any(is_it) {
+            return Ok(());
+        }
+        manifests.push(value!(descriptor));
+        let index = value!({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests});
+        self.put_manifest(&tag, INDEX_TYPE, index.to_string().as_bytes())?;
+        Ok(())
+    }
+
+    /// What a manifest's descriptor says of it.
+    fn describe(&self, digest: &Digest) -> Result<Descriptor, ImageError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Typed {
+            media_type: Option<String>,
+        }
+        let name = digest.to_string();
+        let bytes = self.manifest(&name)?.unwrap_or_default();
+        document::check_digest(format!("manifest {digest}"), digest, &bytes)?;
+        let typed: Typed = json(&bytes, || format!("manifest {digest}"))?;
+        Ok(Descriptor {
+            media_type: typed.media_type.unwrap_or_else(|| MANIFEST_TYPE.to_owned()),
+            digest: name,
+            size: bytes.len() as u64,
+            artifact_type: None,
+            annotations: BTreeMap::new(),
+        })
+    }
+
+    fn layer(&self, attachment: &Attachment) -> Result<Descriptor, ImageError> {
+        let descriptor = self.blob(&attachment.media_type, &attachment.bytes)?;
+        Ok(Descriptor {
+            annotations: attachment.annotations.clone(),
+            ..descriptor
+        })
+    }
+
+    /// What a tag or digest names; `None` where it names nothing.
+    fn manifest(&self, version: &str) -> Result<Option<Vec<u8>>, ImageError> {
+        let url = self
+            .client
+            .url(&self.endpoint, &format!("manifests/{version}"));
+        match self.read(&url, Some(ACCEPT), self.options.limits.manifest_size) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(ImageError::Status { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn fetch(&self, layer: &Descriptor) -> Result<Vec<u8>, ImageError> {
+        let digest: Digest = layer.digest.parse()?;
+        let url = self.client.url(&self.endpoint, &format!("blobs/{digest}"));
+        let bytes = self.read(&url, None, self.options.limits.signature_size)?;
+        document::check_digest(format!("signature {digest}"), &digest, &bytes)?;
+        Ok(bytes)
+    }
+
+    fn read(&self, url: &str, accept: Option<&str>, limit: u64) -> Result<Vec<u8>, ImageError> {
+        let get = Get {
+            url,
+            endpoint: &self.endpoint,
+            accept,
+            range: None,
+        };
+        let mut response = self.client.get(&get, self.monitor)?;
+        client::read_body(response.body_mut(), url, limit)
+    }
+
+    /// Puts a blob, unless it is there.
+    fn blob(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, ImageError> {
+        let digest = Digest::sha256(bytes);
+        let url = |rest: &str| self.client.url(&self.endpoint, rest);
+        let there = url(&format!("blobs/{digest}"));
+        if !self.client.exists(&there, &self.endpoint, self.monitor)? {
+            let (_, location) = self.send(Method::POST, &url("blobs/uploads/"), BYTES, &[])?;
+            let location = location.ok_or_else(|| ImageError::NoUploadLocation {
+                what: format!("blob {digest}"),
+                registry: self.endpoint.host.clone(),
+            })?;
+            let separator = if location.contains('?') { '&' } else { '?' };
+            let location = format!("{location}{separator}digest={digest}");
+            self.send(Method::PUT, &location, BYTES, bytes)?;
+        }
+        Ok(Descriptor {
+            media_type: media_type.to_owned(),
+            digest: digest.to_string(),
+            size: bytes.len() as u64,
+            artifact_type: None,
+            annotations: BTreeMap::new(),
+        })
+    }
+
+    /// Puts a manifest; whether the registry knows that it refers to another one.
+    fn put_manifest(
+        &self,
+        version: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<bool, ImageError> {
+        let url = self
+            .client
+            .url(&self.endpoint, &format!("manifests/{version}"));
+        let (knows, _) = self.send(Method::PUT, &url, media_type, bytes)?;
+        Ok(knows)
+    }
+
+    fn send(
+        &self,
+        method: Method,
+        url: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<(bool, Option<String>), ImageError> {
+        let upload = Upload {
+            method,
+            url,
+            endpoint: &self.endpoint,
+            content_type,
+            body,
+        };
+        let (response, location) = self.client.upload(&upload, self.monitor)?;
+        Ok((response.headers().contains_key("oci-subject"), location))
+    }
+}
