@@ -14,6 +14,7 @@ use cos_events::Cancelled;
 use cos_image::ImageError;
 use cos_store::{Damage, InvalidSnapshotId, MetadataError, SnapshotId, StoreError};
 use cos_sys::root_path::RootPathError;
+use cos_trust::TrustError;
 use cos_verity::VerityError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ pub enum ErrorKind {
     Busy,
     /// The image was tried on this machine before, and failed.
     FailedBefore,
+    /// The policy of this machine does not let the image run.
+    Refused,
 }
 
 /// Why an operation failed.
@@ -244,6 +247,34 @@ pub enum OpsError {
         /// What was asked for.
         operation: &'static str,
     },
+    /// The policy does not let the image run, or cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The image is of a lower version than one that was good here.
+    #[error(
+        "{image} {}, and version {floor} was good on this machine",
+        .version.as_ref().map_or("says no version".to_owned(), |it| format!("is version {it}"))
+    )]
+    Downgrade {
+        /// The image.
+        image: String,
+        /// Its version.
+        version: Option<String>,
+        /// The version below which nothing is deployed unasked.
+        floor: String,
+    },
+    /// What was downloaded was never judged by a policy.
+    #[error("the downloaded snapshot {id} was not verified when it was made")]
+    NotVerified {
+        /// Which one.
+        id: SnapshotId,
+    },
+    /// A signature that was put into a registry is not there.
+    #[error("the registry took the signature of {image}, and does not give it back")]
+    SignatureGone {
+        /// The image.
+        image: String,
+    },
     /// Nothing was downloaded.
     #[error("no downloaded snapshot waits to be applied")]
     NothingStaged,
@@ -310,6 +341,11 @@ impl OpsError {
             | Self::SealedMachine { .. } => ErrorKind::Request,
             Self::Sealed(error) => error.kind(),
             Self::FailedBefore { .. } => ErrorKind::FailedBefore,
+            Self::Downgrade { .. } | Self::NotVerified { .. } => ErrorKind::Refused,
+            Self::Trust(error) if error.is_refusal() => ErrorKind::Refused,
+            Self::Trust(TrustError::Random(_) | TrustError::WriteKey { .. }) => ErrorKind::Host,
+            Self::Trust(_) => ErrorKind::Request,
+            Self::SignatureGone { .. } => ErrorKind::Image,
             Self::Machine(MachineError::Locked { .. }) => ErrorKind::Busy,
             _ => ErrorKind::Host,
         }
@@ -339,6 +375,14 @@ impl OpsError {
             }
             Self::SealedMachine { .. } => {
                 Some("build a new disk with `cos build disk --sealed` and write that".to_owned())
+            }
+            Self::Trust(error) => error.hint(),
+            Self::Downgrade { .. } => Some(
+                "--allow-downgrade deploys it all the same; `cos rollback` goes back to a snapshot that is here"
+                    .to_owned(),
+            ),
+            Self::NotVerified { .. } => {
+                Some("download it again, or say --allow-unsigned".to_owned())
             }
             Self::NothingStaged => Some("`cos upgrade --download-only` comes first".to_owned()),
             Self::NoLoader { .. } => {

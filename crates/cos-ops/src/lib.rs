@@ -17,6 +17,7 @@ pub mod sealed;
 pub mod snapshots;
 pub mod stage;
 pub mod status;
+pub mod trust;
 pub mod upgrade;
 
 mod error;

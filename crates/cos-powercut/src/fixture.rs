@@ -29,6 +29,8 @@ pub fn snapshot(id: &SnapshotId) -> Snapshot {
         action: Action::Upgrade,
         kernel_arguments: "console=ttyS0 panic=30".into(),
         machine_arguments: String::new(),
+        image_version: None,
+        verified: None,
         labels: BTreeMap::new(),
     }
 }

@@ -6,6 +6,7 @@
 //!   boot.env.next                the state before, until it becomes the next one
 //!   attempt.env                  what the boot loader tried
 //!   staged                       id of a snapshot that waits to be committed
+//!   version-floor                the highest version that ever became good here
 //!   failures/<id>.json           why a boot of the snapshot failed
 //!   snapshots/<id>/
 //!     root.img                   EROFS with its dm-verity tree behind it
@@ -24,8 +25,10 @@
 mod draft;
 mod error;
 mod failure;
+mod floor;
 mod metadata;
 mod store;
+mod verified;
 mod verify;
 
 pub use cos_boot::{
@@ -36,4 +39,5 @@ pub use error::StoreError;
 pub use failure::{Failure, FailureStage};
 pub use metadata::{Action, MetadataError, Snapshot};
 pub use store::{Checkpoint, Installed, Store};
+pub use verified::{Accepted, SignedBy, Verified};
 pub use verify::{Damage, FileDigest, verify_snapshot};

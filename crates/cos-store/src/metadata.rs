@@ -1,6 +1,6 @@
 //! `snapshot.yaml`: what a snapshot is and where it came from.
 
-use crate::{FileDigest, SnapshotId};
+use crate::{FileDigest, SnapshotId, Verified};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -62,6 +62,12 @@ pub struct Snapshot {
     /// snapshot.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub machine_arguments: String,
+    /// Version of the image (`dev.cos.version`), where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_version: Option<String>,
+    /// What was known of its signatures; absent where nobody was asked to look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
     /// Labels of the image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -115,6 +121,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Accepted, SignedBy};
 
     fn snapshot() -> Snapshot {
         Snapshot {
@@ -134,6 +141,15 @@ mod tests {
             action: Action::BuildDisk,
             kernel_arguments: "console=ttyS0 # not a comment".into(),
             machine_arguments: String::new(),
+            image_version: Some("1.2.3".into()),
+            verified: Some(Verified {
+                accepted: Accepted::Signed,
+                rule: Some("example.org/**".into()),
+                signers: vec![SignedBy::Key {
+                    key: "sha256:00".into(),
+                }],
+                expires: None,
+            }),
             labels: BTreeMap::from([("a".into(), "yes".into())]),
         }
     }
@@ -155,6 +171,12 @@ mod tests {
         date: 1700000000
         action: build-disk
         kernelArguments: "console=ttyS0 # not a comment"
+        imageVersion: 1.2.3
+        verified:
+          accepted: signed
+          rule: example.org/**
+          signers:
+            - key: sha256:00
         labels:
           a: "yes"
         "#);

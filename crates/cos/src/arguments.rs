@@ -3,6 +3,7 @@
 mod assess;
 pub(crate) mod install;
 mod machine;
+pub(crate) mod trust;
 
 pub(crate) use assess::{AssessArguments, AssessCommand};
 pub(crate) use machine::{
@@ -57,7 +58,7 @@ pub(crate) enum Command {
     /// Turn an image into bootable media.
     #[command(subcommand)]
     Build(BuildCommand),
-    /// Make the keys that sealed systems are signed with.
+    /// Make keys: those that images, and those that sealed systems are signed with.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Work with images and root images.
@@ -96,6 +97,13 @@ pub(crate) enum Command {
     Boot(BootCommand),
     /// Say what runs, what boots next, and whether this machine is well.
     Status(StatusArguments),
+    /// Say whether the policy lets an image run: which rule, which signatures, whose.
+    Verify(trust::VerifyArguments),
+    /// Sign an image in its registry.
+    Sign(trust::SignArguments),
+    /// Look at the policy: which images may run.
+    #[command(subcommand)]
+    Policy(trust::PolicyCommand),
     /// Print a shell's completion script.
     Completion {
         /// Which shell.
@@ -115,6 +123,8 @@ pub(crate) enum BuildCommand {
 pub(crate) enum KeysCommand {
     /// Make keys for Secure Boot: PK, KEK and db, each with certificate and signed update.
     Generate(GenerateKeysArguments),
+    /// Make a key pair for `cos sign`: PREFIX.key, for its owner alone, and PREFIX.pub, for policies.
+    GenerateSigning(trust::GenerateSigningArguments),
 }
 
 #[derive(Debug, Args)]
@@ -145,6 +155,9 @@ pub(crate) struct SourceArguments {
     pub(crate) overlay: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) registry: RegistryArguments,
+    /// Refuse the image unless it is signed as this policy wants it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     /// Keep temporary data here [default: beside the result].
     #[arg(long, value_name = "DIR")]
     pub(crate) temp_dir: Option<PathBuf>,

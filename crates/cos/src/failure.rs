@@ -122,5 +122,6 @@ fn code_of(kind: ErrorKind) -> u8 {
         ErrorKind::Cancelled => 130,
         ErrorKind::Busy => 7,
         ErrorKind::FailedBefore => 8,
+        ErrorKind::Refused => 10,
     }
 }

@@ -90,6 +90,18 @@ fn install(machine: &mut Machine, fleet: &Fleet) {
 }
 
 fn upgrade_to_v2(machine: &mut Machine, fleet: &Fleet, before: &Value) {
+    // One that nobody signed is refused, and nothing of it is there afterwards.
+    fleet
+        .add_unsigned("unsigned", &[AddedFile::text("etc/fleet-version", "3\n")])
+        .unwrap();
+    let refused = machine.run(&format!("cos upgrade {}", fleet.reference("unsigned")));
+    let refused = refused.unwrap();
+    assert_eq!(refused.code, 10, "{}", refused.output);
+    assert!(
+        refused.output.contains("is not signed"),
+        "{}",
+        refused.output
+    );
     let checked = succeeds(machine, "cos upgrade --check");
     assert!(checked.contains("new image"), "{checked}");
     succeeds(machine, "cos upgrade");
@@ -98,6 +110,7 @@ fn upgrade_to_v2(machine: &mut Machine, fleet: &Fleet, before: &Value) {
     assert_ne!(after["nextBoot"], before["nextBoot"]);
     assert_eq!(after["snapshots"][0]["standing"], "trial");
     assert_eq!(after["snapshots"][0]["digest"], fleet.digest("v2").unwrap());
+    assert_eq!(after["snapshots"][0]["verified"]["accepted"], "signed");
 }
 
 #[test]
@@ -190,7 +203,8 @@ fn shaped_disk(directory: &Path, fleet: &Fleet) -> PathBuf {
         cos()
             .arg("install")
             .arg(&disk)
-            .args(["--force", "--image", &fleet.versions.source("v1")])
+            .args(["--force", "--allow-unsigned"])
+            .args(["--image", &fleet.versions.source("v1")])
             .args(["--filesystem", "persistent=xfs"])
             .args(["--extra-partition", "data=64MiB:ext4:DATA"])
             .arg("--cloud-config")

@@ -36,7 +36,14 @@ impl Bench {
     fn install(&self) -> Command {
         let mut command = cos();
         command
-            .args(["--json", "install", "--firmware", "efi", "--image"])
+            .args([
+                "--json",
+                "install",
+                "--firmware",
+                "efi",
+                "--allow-unsigned",
+                "--image",
+            ])
             .arg(format!("dir:{}", self.path("image").display()))
             .arg("--temp-dir")
             .arg(self.directory.path());

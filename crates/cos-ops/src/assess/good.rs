@@ -19,6 +19,9 @@ pub struct Marked {
     pub snapshot: SnapshotId,
     /// Whether its trial ended with this boot.
     pub proven: bool,
+    /// Why its version could not be noted as the lowest for later upgrades, where that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor_problem: Option<String>,
 }
 
 /// Marks the boot in progress as good: ends the trial of its snapshot, and gives back the tries that the
@@ -29,6 +32,7 @@ pub fn mark_good(machine: &Machine) -> Result<Marked, OpsError> {
         return Ok(Marked {
             snapshot: id.clone(),
             proven: false,
+            floor_problem: None,
         });
     }
     let _lock = wait_for_lock(machine, "boot good", PATIENCE)?;
@@ -38,9 +42,12 @@ pub fn mark_good(machine: &Machine) -> Result<Marked, OpsError> {
     if proven {
         store.forget_failure(id)?;
     }
+    // The boot was good, whether or not that could be noted.
+    let raised = crate::trust::raise_floor(store, id);
     Ok(Marked {
         snapshot: id.clone(),
         proven,
+        floor_problem: raised.err().map(|error| crate::error::chain(&error)),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::{HookError, NewRoot, RootImage};
 use crate::build::payload::create;
 use crate::root::convert::{CompressionChoice, ImageRequest, load};
+use crate::trust::Gate;
 use cos_events::Monitor;
 use cos_image::{Options, Platform, PlatformChoice, Source};
 use cos_store::ROOT_IMAGE;
@@ -47,6 +48,7 @@ pub fn changed(
     let request = ImageRequest {
         source: Source::Directory(tree.merged()),
         overlays: Vec::new(),
+        gate: Gate::Open,
         options: Options::new(platform, root.scratch),
         compression: CompressionChoice::Auto,
         threads,

@@ -13,10 +13,11 @@ pub use partitions::ResetPartitions;
 
 use crate::build::payload::Payload;
 use crate::build::sizes::Bytes;
-use crate::deploy::{self, SnapshotSource};
+use crate::deploy::{self, DeployError, SnapshotSource};
 use crate::error::chain;
 use crate::hooks::{Hooks, NoHooks};
 use crate::machine::Mode;
+use crate::trust::FloorQuestion;
 use cos_events::{Monitor, warn};
 use cos_store::{Action, Snapshot, Store};
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub struct ResetRequest {
     pub source: SnapshotSource,
     /// The partitions of the disk that is meant.
     pub partitions: ResetPartitions,
+    /// Whether the image may be of a lower version than one that was good here.
+    pub allow_downgrade: bool,
     /// Make COS_PERSISTENT anew.
     pub persistent: bool,
     /// Make COS_OEM anew.
@@ -178,26 +181,46 @@ fn prepare(
         hooks,
         monitor,
     )?;
-    let fate = fate(request, &payload);
+    let fate = fate(request, &payload)?;
     Ok(Prepared { payload, fate })
 }
 
 /// Looks at COS_STATE as it is.
-fn fate(request: &ResetRequest, payload: &Payload) -> Fate {
+fn fate(request: &ResetRequest, payload: &Payload) -> Result<Fate, ResetError> {
     let scratch = payload.directory.path();
     let mounted = match partitions::mount(&request.partitions.state, "ro", scratch) {
         Ok(mounted) => mounted,
         Err(error) => {
-            return Fate::Anew {
+            return Ok(Fate::Anew {
                 reason: format!("it cannot be mounted ({})", chain(&error)),
-            };
+            });
         }
     };
-    fate_of(
-        &Store::new(mounted.path()),
-        payload,
-        deploy::free_bytes(mounted.path()).unwrap_or(0),
-    )
+    let store = Store::new(mounted.path());
+    refuse_downgrade(request, payload, &store)?;
+    let free = deploy::free_bytes(mounted.path()).unwrap_or(0);
+    Ok(fate_of(&store, payload, free))
+}
+
+/// The system that runs may be older than what was good here: it is what a machine goes back to.
+fn refuse_downgrade(
+    request: &ResetRequest,
+    payload: &Payload,
+    store: &Store,
+) -> Result<(), ResetError> {
+    let SnapshotSource::Image(_) = &request.source else {
+        return Ok(());
+    };
+    let snapshot = &payload.snapshot;
+    let version = snapshot.image_version.as_deref();
+    let version = version.and_then(crate::trust::parse_version);
+    let question = FloorQuestion {
+        image: &snapshot.source,
+        version: version.as_ref(),
+        allow_downgrade: request.allow_downgrade,
+    };
+    let asked = question.ask(store);
+    asked.map_err(|error| DeployError::from(error).into())
 }
 
 /// What becomes of a store with `free` bytes of room.

@@ -3,9 +3,11 @@
 use super::boot_files::{BootFiles, BootFilesError};
 use super::layout;
 use crate::OpsError;
+use crate::trust::{self, Gate, Trusted};
 use cos_erofs::{Compression, Identity, KernelVersion, Options as ErofsOptions, Spool};
 use cos_events::Monitor;
 use cos_image::{Image, Source};
+use cos_store::Verified;
 use cos_tree::{ContentStore, NodeKind, Tree};
 use cos_verity::{HashingWriter, Verity};
 use fs_err::File;
@@ -35,6 +37,8 @@ pub struct ImageRequest {
     pub overlays: Vec<PathBuf>,
     /// How to get at it.
     pub options: cos_image::Options,
+    /// Who is asked whether it may be used.
+    pub gate: Gate,
     /// How to compress it.
     pub compression: CompressionChoice,
     /// Worker threads.
@@ -50,6 +54,10 @@ pub struct Loaded {
     pub image: Image,
     /// The contents.
     pub spool: Spool,
+    /// What is known of its signatures; nothing where nobody had to be asked.
+    pub verified: Option<Verified>,
+    /// Its version, where it has one.
+    pub version: Option<semver::Version>,
 }
 
 impl std::fmt::Debug for Loaded {
@@ -60,23 +68,40 @@ impl std::fmt::Debug for Loaded {
     }
 }
 
-/// Reads an image and lays the overlays over it. Temporary data goes to `temp_dir`.
+/// Reads an image that may be used and lays the overlays over it. Temporary data goes to `temp_dir`.
 pub fn load(
     request: &ImageRequest,
     temp_dir: &Path,
     monitor: &dyn Monitor,
 ) -> Result<Loaded, OpsError> {
+    let trusted = trust::resolve(&request.source, &request.options, &request.gate, monitor)?;
+    load_trusted(trusted.fresh()?, request, temp_dir, monitor)
+}
+
+/// The same of an image that was resolved and judged before: it is what is read, by its digest, whatever
+/// its name names by now.
+pub fn load_trusted(
+    trusted: Trusted,
+    request: &ImageRequest,
+    temp_dir: &Path,
+    monitor: &dyn Monitor,
+) -> Result<Loaded, OpsError> {
     let spool = new_spool(temp_dir, erofs_options(request))?;
-    let failed = |source| OpsError::image(&request.source, source);
-    let resolved =
-        cos_image::resolve(&request.source, &request.options, monitor).map_err(failed)?;
-    let mut image = cos_image::load(resolved, &spool, &request.options, monitor).map_err(failed)?;
+    let (resolved, verified, version) = trusted.into_parts();
+    let source = resolved.source().clone();
+    let mut image = cos_image::load(resolved, &spool, &request.options, monitor)
+        .map_err(|error| OpsError::image(&source, error))?;
     for directory in &request.overlays {
         let tree = &mut image.tree;
         cos_image::overlay_directory(tree, directory, Some((0, 0)), &spool, monitor)
             .map_err(|source| OpsError::overlay(directory, source))?;
     }
-    Ok(Loaded { image, spool })
+    Ok(Loaded {
+        image,
+        spool,
+        verified,
+        version,
+    })
 }
 
 impl Loaded {

@@ -59,6 +59,8 @@ pub(crate) fn write_snapshot(
         action: described.action,
         kernel_arguments: arguments.to_string(),
         machine_arguments: described.machine_arguments.to_string(),
+        image_version: loaded.version.as_ref().map(ToString::to_string),
+        verified: loaded.verified.clone(),
         labels: loaded.labels(),
     })
 }

@@ -1,6 +1,7 @@
 //! `unpack_images`: the tree of an image, laid into a directory.
 
 use crate::root::convert::{CompressionChoice, ImageRequest, Loaded, load};
+use crate::trust::Gate;
 use cos_erofs::Compression;
 use cos_events::Monitor;
 use cos_image::{Options, Platform, PlatformChoice};
@@ -42,6 +43,7 @@ impl ImageUnpacker for Unpacker<'_> {
         let request = ImageRequest {
             source: image.parse()?,
             overlays: Vec::new(),
+            gate: Gate::Open,
             options,
             compression: CompressionChoice::Fixed(Compression::None),
             threads: std::thread::available_parallelism().map_or(1, usize::from),

@@ -162,6 +162,8 @@ fn snapshot(
         modified_locally: metadata.as_ref().is_some_and(|it| it.modified_locally),
         source: metadata.as_ref().map(|it| it.source.clone()),
         digest: metadata.as_ref().and_then(|it| it.digest.clone()),
+        version: metadata.as_ref().and_then(|it| it.image_version.clone()),
+        verified: metadata.as_ref().and_then(|it| it.verified.clone()),
         date: metadata.as_ref().map(|it| it.date),
         bytes: store.bytes(id),
         tries: [used, state.limit(id)],

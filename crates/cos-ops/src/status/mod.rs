@@ -6,7 +6,7 @@ mod render;
 pub use gather::status;
 
 use crate::machine::Mode;
-use cos_store::{Failure, SnapshotId};
+use cos_store::{Failure, SnapshotId, Verified};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -103,6 +103,13 @@ pub struct SnapshotStatus {
     pub source: Option<String>,
     /// Digest of the image's manifest.
     pub digest: Option<String>,
+    /// Version of the image, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What was known of the image's signatures: who signed, by which rule, or who accepted it unsigned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub verified: Option<Verified>,
     /// When it was made, seconds since 1970.
     pub date: Option<i64>,
     /// Bytes on the disk.

@@ -100,6 +100,9 @@ fn write_snapshot(
     if let Some(digest) = &snapshot.digest {
         writeln!(f, "           {digest}")?;
     }
+    if let Some(verified) = &snapshot.verified {
+        writeln!(f, "           {verified}")?;
+    }
     let made = snapshot
         .date
         .and_then(|date| OffsetDateTime::from_unix_timestamp(date).ok());

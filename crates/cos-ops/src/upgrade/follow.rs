@@ -3,7 +3,7 @@
 use crate::OpsError;
 use cos_config::Config;
 use cos_events::Monitor;
-use cos_image::{Options, Reference, Resolved, Source};
+use cos_image::{Options, Reference, Source};
 use cos_store::Snapshot;
 use semver::{Version, VersionReq};
 
@@ -68,16 +68,6 @@ pub(super) fn find(
             source_name: source.to_string(),
         }),
         (source, None) => Ok((source, follows)),
-    }
-}
-
-/// The same image by its digest: between the look at it and its download, a tag can move.
-pub(super) fn exactly(source: &Source, resolved: &Resolved) -> Source {
-    match (source, resolved.reference_digest()) {
-        (Source::Registry(reference), Some(digest)) => {
-            Source::Registry(reference.at(digest.clone()))
-        }
-        _ => source.clone(),
     }
 }
 

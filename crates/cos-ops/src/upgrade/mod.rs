@@ -14,12 +14,13 @@ use crate::OpsError;
 use crate::build::payload::step;
 use crate::hooks::{HookError, Hooks, RootImage};
 use crate::machine::{Access, Machine, MachineError, MountedStore, now};
-use crate::root::convert::{ImageRequest, load};
+use crate::root::convert::{ImageRequest, load_trusted};
 use crate::root::snapshot::{Described, boot_config, replace_root, write_snapshot};
+use crate::trust::{self, FloorQuestion, Gate, Trusted};
 use cos_boot::{BootState, KernelArguments, Tries};
 use cos_config::Config;
 use cos_events::{Monitor, Task, warn};
-use cos_image::{Resolved, Source};
+use cos_image::Source;
 use cos_store::{Action, Draft, ROOT_IMAGE, Snapshot, SnapshotId, Store, verify_snapshot};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,8 @@ pub struct UpgradeRequest {
     pub extent: Extent,
     /// Whether to deploy what runs already, or what failed before.
     pub force: bool,
+    /// Whether the image may be of a lower version than one that was good here.
+    pub allow_downgrade: bool,
     /// Where temporary data may be kept: directories of file systems, the one with more room is taken.
     /// The partition itself is always one of them.
     pub scratch: Vec<PathBuf>,
@@ -73,6 +76,8 @@ pub enum Outcome {
     UpToDate,
     /// There is something new; nothing was changed.
     Available,
+    /// The signatures have expired: what the registry shows may be old. Nothing was changed.
+    Stale,
     /// The snapshot waits for `--apply`.
     Staged,
     /// It boots next.
@@ -95,6 +100,9 @@ pub struct UpgradeResult {
     /// The snapshot it is, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotId>,
+    /// Until when the signatures speak for the image as the newest, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
     /// Snapshots that were removed to make room.
     pub removed: Vec<String>,
 }
@@ -167,19 +175,30 @@ impl Upgrade<'_> {
             return self.apply_staged(store);
         }
         let (source, follows) = self.followed()?;
-        let resolved = self.resolve(&source)?;
-        let digest = resolved.digest().map(ToString::to_string);
+        let image = &self.request.image;
+        let trusted = trust::resolve(&source, &image.options, &image.gate, self.monitor)?;
+        let digest = trusted.resolved().digest().map(ToString::to_string);
+        let expires = trusted.verified().and_then(|it| it.expires.clone());
         let result = |outcome, snapshot| UpgradeResult {
             outcome,
             target: self.request.target,
             source: source.to_string(),
             digest: digest.clone(),
             snapshot,
+            expires: expires.clone(),
             removed: Vec::new(),
         };
+        if trusted.is_stale() && self.request.extent == Extent::Check {
+            return Ok(result(Outcome::Stale, None));
+        }
+        let trusted = trusted.fresh()?;
         if let Some(id) = self.present(store, digest.as_deref())? {
             return Ok(result(Outcome::UpToDate, Some(id)));
         }
+        let name = source.to_string();
+        let version = trusted.version().cloned();
+        let question = self.question(&name, version.as_ref());
+        self.ask_floor(store, &question)?;
         if self.request.extent == Extent::Check {
             return Ok(result(Outcome::Available, None));
         }
@@ -187,21 +206,42 @@ impl Upgrade<'_> {
         if let Some(id) = staged.filter(|id| is_image(store, id, digest.as_deref())) {
             return match self.request.extent {
                 Extent::Download => Ok(result(Outcome::Staged, Some(id))),
-                _ => self.apply_staged(store),
+                _ => self.apply(store, id),
             };
         }
         store.stage(None)?;
         store.collect(&self.before, &[])?;
-        let id = self.write(store, &source, follows, &resolved)?;
+        let id = self.write(store, &source, follows, trusted)?;
         if self.request.extent == Extent::Download {
             store.stage(Some(&id))?;
             return Ok(result(Outcome::Staged, Some(id)));
         }
-        let removed = self.commit(store, &id)?;
+        let removed = self.commit(store, &id, &question)?;
         Ok(UpgradeResult {
             removed,
             ..result(Outcome::Committed, Some(id))
         })
+    }
+
+    fn question<'q>(
+        &self,
+        image: &'q str,
+        version: Option<&'q semver::Version>,
+    ) -> FloorQuestion<'q> {
+        FloorQuestion {
+            image,
+            version,
+            allow_downgrade: self.request.allow_downgrade,
+        }
+    }
+
+    /// The floor is kept on COS_STATE, and counts for the recovery system too: it is what a machine is
+    /// reset to.
+    fn ask_floor(&self, store: &Store, question: &FloorQuestion<'_>) -> Result<(), OpsError> {
+        match self.request.target {
+            Target::System => question.ask(store),
+            Target::Recovery => question.ask(&self.machine.own_store()),
+        }
     }
 
     /// The snapshot running in this boot, where it is one of this place.
@@ -223,11 +263,6 @@ impl Upgrade<'_> {
             &self.request.image.options,
             self.monitor,
         )
-    }
-
-    fn resolve(&self, source: &Source) -> Result<Resolved, OpsError> {
-        cos_image::resolve(source, &self.request.image.options, self.monitor)
-            .map_err(|error| OpsError::image(source, error))
     }
 
     /// The active snapshot, if it is of this digest. One that failed is an error: whoever asks again
@@ -266,12 +301,11 @@ impl Upgrade<'_> {
         store: &Store,
         source: &Source,
         follows: Option<String>,
-        resolved: &Resolved,
+        trusted: Trusted,
     ) -> Result<SnapshotId, OpsError> {
         hook("before-upgrade", self.hooks.before())?;
-        let exact = follow::exactly(source, resolved);
         let draft = store.draft()?;
-        let snapshot = self.fill(&draft, exact, source, follows, resolved.size())?;
+        let snapshot = self.fill(&draft, source, follows, trusted)?;
         let id = snapshot.id.clone();
         if self.before.snapshots().any(|it| *it == id) && store.is_whole(&id).is_ok() {
             // The same bytes under another digest: what is there stays, it may be running.
@@ -288,18 +322,19 @@ impl Upgrade<'_> {
     fn fill(
         &self,
         draft: &Draft,
-        exact: Source,
         source: &Source,
         follows: Option<String>,
-        bytes: Option<u64>,
+        mut trusted: Trusted,
     ) -> Result<Snapshot, OpsError> {
+        let bytes = trusted.resolved().size();
         let scratch = space::scratch(draft.directory(), &self.request.scratch, bytes)?;
         let mut request = self.request.image.clone();
-        request.source = exact;
         request.options.temp_dir.clone_from(&scratch);
         let kept = space::kept_blobs(draft.directory(), &scratch, bytes);
-        request.options.registry.kept_blobs.clone_from(&kept);
-        let loaded = load(&request, &scratch, self.monitor);
+        if let Some(kept) = &kept {
+            trusted.keep_blobs(kept.clone());
+        }
+        let loaded = load_trusted(trusted, &request, &scratch, self.monitor);
         if let Some(kept) = kept.filter(|_| !loaded.as_ref().is_err_and(download::is_resumable)) {
             download::forget(&kept, self.monitor);
         }
@@ -372,10 +407,28 @@ impl Upgrade<'_> {
 
     fn apply_staged(&self, store: &Store) -> Result<UpgradeResult, OpsError> {
         let id = store.staged().ok_or(OpsError::NothingStaged)?;
+        let unsigned_is_fine = match &self.request.image.gate {
+            Gate::Open => true,
+            Gate::Guarded(guard) => guard.allow_unsigned,
+        };
+        let verified = store.metadata(&id).ok().and_then(|it| it.verified);
+        if verified.is_none() && !unsigned_is_fine {
+            return Err(OpsError::NotVerified { id });
+        }
+        self.apply(store, id)
+    }
+
+    /// Commits a snapshot that was downloaded before and judged then.
+    fn apply(&self, store: &Store, id: SnapshotId) -> Result<UpgradeResult, OpsError> {
         let snapshot = self.read_back(store, &id)?;
+        let version = snapshot.image_version.as_deref();
+        let version = version.and_then(trust::parse_version);
+        let question = self.question(&snapshot.source, version.as_ref());
+        self.ask_floor(store, &question)?;
         self.refuse_failed(store, &id)?;
-        let removed = self.commit(store, &id)?;
+        let removed = self.commit(store, &id, &question)?;
         Ok(UpgradeResult {
+            expires: snapshot.verified.and_then(|it| it.expires),
             outcome: Outcome::Committed,
             target: self.request.target,
             source: snapshot.source,
@@ -387,7 +440,12 @@ impl Upgrade<'_> {
 
     /// Makes the snapshot what boots next. What comes after that can fail without undoing it, and is
     /// told as warnings. Returns what was removed.
-    fn commit(&self, store: &Store, id: &SnapshotId) -> Result<Vec<String>, OpsError> {
+    fn commit(
+        &self,
+        store: &Store,
+        id: &SnapshotId,
+        question: &FloorQuestion<'_>,
+    ) -> Result<Vec<String>, OpsError> {
         self.monitor.checkpoint()?;
         let state = self.next_state(id)?;
         step(self.monitor, "commit", || {
@@ -408,6 +466,12 @@ impl Upgrade<'_> {
             );
             Vec::new()
         });
+        if self.request.target == Target::System
+            && let Err(error) = question.lower(store)
+        {
+            let error = crate::error::chain(&error);
+            warn(self.monitor, format!("the upgrade is committed; {error}"));
+        }
         if let Err(error) = hook("post-upgrade", self.hooks.post()) {
             let error = crate::error::chain(&error);
             warn(self.monitor, format!("the upgrade is committed; {error}"));

@@ -1,6 +1,7 @@
 //! A machine without a machine: its COS_STATE is an ext4 on a loop device, its image comes from a
 //! registry in this process.
 #![allow(
+    dead_code,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "helpers of tests fail by panicking and run other people's tools"
@@ -14,6 +15,7 @@ use cos_ops::OpsError;
 use cos_ops::hooks::{Hooks, NoHooks};
 use cos_ops::machine::{BootReport, Machine, Mode, Places};
 use cos_ops::root::convert::{CompressionChoice, ImageRequest};
+use cos_ops::trust::Gate;
 use cos_ops::upgrade::{Extent, Target, UpgradeRequest, UpgradeResult, Wanted, upgrade};
 use cos_store::{SnapshotId, Store};
 use cos_testkit::faulty_registry::{Faults, Server};
@@ -93,6 +95,9 @@ pub(crate) struct Machinery {
     pub(crate) places: Places,
     pub(crate) server: Server,
     pub(crate) force: bool,
+    pub(crate) allow_downgrade: bool,
+    /// What images pass.
+    pub(crate) gate: Gate,
     /// Tries after the first, of each request.
     pub(crate) retries: u32,
     scratch: Vec<PathBuf>,
@@ -142,6 +147,8 @@ impl Machinery {
             places,
             server,
             force: false,
+            allow_downgrade: false,
+            gate: Gate::Open,
             retries: 2,
             scratch: Vec::new(),
             layout,
@@ -199,6 +206,7 @@ impl Machinery {
             image: ImageRequest {
                 source: "dir:/".parse().unwrap(),
                 overlays: Vec::new(),
+                gate: self.gate.clone(),
                 options,
                 compression: CompressionChoice::Auto,
                 threads: 1,
@@ -207,6 +215,7 @@ impl Machinery {
             target: Target::System,
             extent,
             force: self.force,
+            allow_downgrade: self.allow_downgrade,
             scratch: self.scratch.clone(),
         }
     }

@@ -14,6 +14,7 @@ use cos_ops::build::running::RunningSnapshot;
 use cos_ops::deploy::SnapshotSource;
 use cos_ops::install::{Firmware, InstallRequest};
 use cos_ops::root::convert::{CompressionChoice, ImageRequest};
+use cos_ops::trust::Gate;
 use cos_store::Store;
 use disk::loop_disk::{LoopDisk, Mounted, Tools};
 use std::path::{Path, PathBuf};
@@ -59,6 +60,7 @@ impl Bench {
         SnapshotSource::Image(Box::new(ImageRequest {
             source: format!("dir:{}", tree.display()).parse().unwrap(),
             overlays: Vec::new(),
+            gate: Gate::Open,
             options: Options::new(choice, self.directory.path()),
             compression: CompressionChoice::Auto,
             threads: 2,

@@ -30,6 +30,8 @@ fn snapshot(id: &SnapshotId) -> Snapshot {
         action: Action::Upgrade,
         kernel_arguments: String::new(),
         machine_arguments: String::new(),
+        image_version: None,
+        verified: None,
         labels: BTreeMap::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! The arguments of `cos install` and `cos reset`.
 
+use super::trust::TrustArguments;
 use super::{FormatArguments, RegistryArguments, SourceArguments};
 use clap::Args;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ pub(crate) struct ImageArguments {
     pub(crate) image: Option<String>,
     #[command(flatten)]
     pub(crate) registry: RegistryArguments,
+    #[command(flatten)]
+    pub(crate) trust: TrustArguments,
     /// Keep temporary data here.
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     pub(crate) temp_dir: PathBuf,
@@ -27,6 +30,7 @@ impl ImageArguments {
             arch: None,
             overlay: Vec::new(),
             registry: self.registry.clone(),
+            policy: None,
             temp_dir: Some(self.temp_dir.clone()),
         }
     }
@@ -94,6 +98,9 @@ pub(crate) struct ResetArguments {
     pub(crate) device: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) image: ImageArguments,
+    /// Also take an image of a lower version than one that was good on this machine.
+    #[arg(long)]
+    pub(crate) allow_downgrade: bool,
     /// Wipe COS_PERSISTENT too.
     #[arg(long)]
     pub(crate) persistent: bool,

@@ -1,6 +1,7 @@
 //! Verbs for the machine that `cos` runs on.
 
 use super::RegistryArguments;
+use super::trust::TrustArguments;
 use clap::{Args, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -47,6 +48,11 @@ pub(crate) struct UpgradeOptions {
     /// Also deploy what runs already, or what failed before.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Also deploy an image of a lower version than one that was good on this machine.
+    #[arg(long)]
+    pub(crate) allow_downgrade: bool,
+    #[command(flatten)]
+    pub(crate) trust: TrustArguments,
     #[command(flatten)]
     pub(crate) registry: RegistryArguments,
     /// Keep temporary data here [default: on COS_PERSISTENT or COS_STATE, where there is more room].

@@ -53,6 +53,9 @@ fn assess(
 
 fn good(renderer: &Renderer) -> Result<ExitCode, Failure> {
     let marked = assess::mark_good(&machine()?)?;
+    if let Some(problem) = &marked.floor_problem {
+        warn(renderer, format!("the version is not noted: {problem}"));
+    }
     let text = if marked.proven {
         format!(
             "snapshot {} had its first good boot: its trial is over\n",

@@ -24,6 +24,13 @@ const REPORT: &str = "run/cos/boot.json";
 const CONTAINER: &str = "run/cos/container";
 /// The machine's own tool.
 const COS: &str = "/usr/bin/cos";
+/// Arguments of `cos upgrade` that lift the machine's policy.
+const MACHINES_OWN: [&str; 4] = [
+    "--allow-unsigned",
+    "--allow-stale",
+    "--allow-downgrade",
+    "--policy",
+];
 /// Which version a system is.
 const OS_RELEASE: &str = "etc/os-release";
 
@@ -47,6 +54,17 @@ pub(crate) fn suc_upgrade(
             host.display()
         );
         let hint = "mount the machine's / there, with what is mounted below it";
+        return Err(argument(message, Some(hint)));
+    }
+    // What runs on a machine is the machine's to say, and not the container's.
+    let lifts = |word: &&OsString| {
+        let word = word.to_string_lossy();
+        let name = word.split('=').next().unwrap_or_default();
+        MACHINES_OWN.contains(&name)
+    };
+    if let Some(word) = arguments.upgrade.iter().find(lifts) {
+        let message = format!("{} is for somebody at the machine", word.display());
+        let hint = "allow the image in the machine's /etc/cos/policy.yaml";
         return Err(argument(message, Some(hint)));
     }
     let is_flag = |word: &OsString| word.as_encoded_bytes().starts_with(b"-");

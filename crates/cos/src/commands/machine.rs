@@ -1,6 +1,6 @@
 //! What the verbs that change this machine share.
 
-use super::{power, request, stage};
+use super::{power, request, stage, trust};
 use crate::arguments::install::ImageArguments;
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -77,7 +77,9 @@ pub(super) fn image(
         None,
         environment,
     )?;
-    Ok(SnapshotSource::Image(Box::new(build.image)))
+    let mut image = build.image;
+    image.gate = trust::gate(&arguments.trust)?;
+    Ok(SnapshotSource::Image(Box::new(image)))
 }
 
 /// Restarts the machine or switches it off, in order.

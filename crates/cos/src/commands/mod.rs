@@ -16,6 +16,7 @@ mod request;
 mod reset;
 mod snapshots;
 mod stage;
+mod trust;
 mod upgrade;
 
 use crate::arguments::{BuildCommand, Cli, Command, ImageCommand, KeysCommand};
@@ -40,6 +41,9 @@ pub(crate) fn run(
             build::iso(&arguments, environment, renderer)
         }
         Command::Keys(KeysCommand::Generate(arguments)) => keys::generate(&arguments, renderer),
+        Command::Keys(KeysCommand::GenerateSigning(arguments)) => {
+            trust::generate(&arguments, renderer)
+        }
         Command::Image(ImageCommand::Root(arguments)) => {
             image::root(&arguments, environment, renderer)
         }
@@ -58,6 +62,9 @@ pub(crate) fn run(
         Command::Unpin(arguments) => snapshots::pin(&arguments, false, renderer),
         Command::Boot(command) => snapshots::boot(&command, environment, renderer),
         Command::Status(arguments) => snapshots::status(&arguments, renderer),
+        Command::Verify(arguments) => trust::verify(&arguments, environment, renderer),
+        Command::Sign(arguments) => trust::sign(&arguments, environment, renderer),
+        Command::Policy(command) => trust::show(&command, renderer),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "cos", &mut script);

@@ -56,6 +56,7 @@ pub(crate) fn image(
         source,
         overlays: arguments.overlay.clone(),
         options,
+        gate: super::trust::gate_of_file(arguments.policy.as_deref())?,
         compression: CompressionChoice::Auto,
         threads: std::thread::available_parallelism().map_or(2, usize::from),
         time: time(environment)?,
@@ -109,6 +110,30 @@ pub(super) fn registry(
         https: environment.https_proxy.clone(),
         no_proxy: environment.no_proxy.clone(),
     };
+    Ok(())
+}
+
+/// Adds what the configuration of this machine says about registries, where it has one.
+pub(super) fn machine_registries(
+    options: &mut Options,
+    arguments: &RegistryArguments,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let config = super::upgrade::load_config(environment)?;
+    let registry = &mut options.registry;
+    registry
+        .insecure
+        .extend(config.insecure.value.iter().cloned());
+    registry
+        .ca_files
+        .extend(config.ca_certificates.value.iter().cloned());
+    for (host, mirrors) in &config.mirrors.value {
+        let known = registry.mirrors.entry(host.clone()).or_default();
+        known.extend(mirrors.iter().cloned());
+    }
+    if let (None, Some(file)) = (&arguments.auth_file, &config.auth_file.value) {
+        registry.credential_files.insert(0, file.clone());
+    }
     Ok(())
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn reset(
         mode: running.boot.mode,
         source,
         partitions,
+        allow_downgrade: arguments.allow_downgrade,
         persistent: arguments.persistent,
         oem: arguments.oem,
         temp_dir: arguments.image.temp_dir.clone(),

@@ -3,6 +3,7 @@
 use super::machine;
 use super::power;
 use super::request::{self, argument};
+use super::trust;
 use crate::arguments::{SwitchArguments, UpgradeArguments, UpgradeOptions};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -67,7 +68,7 @@ fn operate(
             version: version.transpose()?,
             follow,
         },
-        image: image(options, &config, environment)?,
+        image: image(options, environment)?,
         target: if options.recovery {
             Target::Recovery
         } else {
@@ -80,6 +81,7 @@ fn operate(
             _ => Extent::Whole,
         },
         force: options.force,
+        allow_downgrade: options.allow_downgrade,
         scratch: scratch(options, &this),
     };
     let hooks = machine::hooks("upgrade", environment, renderer);
@@ -106,33 +108,17 @@ fn scratch(options: &UpgradeOptions, machine: &Machine) -> Vec<PathBuf> {
 }
 
 /// How images are read: the source is found out later.
-fn image(
-    options: &UpgradeOptions,
-    config: &Config,
-    environment: &Environment,
-) -> Result<ImageRequest, Failure> {
+fn image(options: &UpgradeOptions, environment: &Environment) -> Result<ImageRequest, Failure> {
     let platform = PlatformChoice::Prefer(Platform::linux(std::env::consts::ARCH));
     let mut image = Options::new(platform, "/");
     image.tool_path.clone_from(&environment.path);
     request::registry(&mut image, &options.registry, environment)?;
-    let registry = &mut image.registry;
-    registry
-        .insecure
-        .extend(config.insecure.value.iter().cloned());
-    registry
-        .ca_files
-        .extend(config.ca_certificates.value.iter().cloned());
-    for (host, mirrors) in &config.mirrors.value {
-        let known = registry.mirrors.entry(host.clone()).or_default();
-        known.extend(mirrors.iter().cloned());
-    }
-    if let (None, Some(file)) = (&options.registry.auth_file, &config.auth_file.value) {
-        registry.credential_files.insert(0, file.clone());
-    }
+    request::machine_registries(&mut image, &options.registry, environment)?;
     Ok(ImageRequest {
         source: Source::Directory("/".into()),
         overlays: Vec::new(),
         options: image,
+        gate: trust::gate(&options.trust)?,
         compression: CompressionChoice::Auto,
         threads: machine::threads(),
         time: request::time(environment)?,
@@ -156,6 +142,10 @@ fn describe(result: &UpgradeResult) -> String {
     match result.outcome {
         Outcome::UpToDate => format!("{system}snapshot {id} is {what} already\n"),
         Outcome::Available => format!("there is a new image: {what}\n"),
+        Outcome::Stale => format!(
+            "stale: the signatures of {what} expired at {}; what the registry shows may be old\n",
+            result.expires.as_deref().unwrap_or("a time that is over")
+        ),
         Outcome::Staged => format!(
             "{system}snapshot {id} is ready: {what}\n`cos upgrade --apply` makes it boot next\n"
         ),

@@ -1,12 +1,13 @@
 //! Versions of an image in a registry, and machines that follow it.
 
+use super::cos;
 use cos_testkit::images::{self, AddedFile, Flavor, Suite, Versions};
 use cos_testkit::machine::Machine;
 use cos_testkit::process;
 use cos_testkit::registry::Registry;
 use cos_testkit::tools::need_tool;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Name of the image in the registry, and the tag that machines follow.
@@ -16,6 +17,8 @@ const NAME: &str = "fleet/os";
 pub(crate) struct Fleet {
     pub(crate) versions: Versions,
     pub(crate) registry: Registry,
+    /// The prefix of the key pair that versions are signed with.
+    key: PathBuf,
 }
 
 impl Fleet {
@@ -23,15 +26,40 @@ impl Fleet {
         let archive = images::debian(Suite::Trixie, Flavor::Minimal)?;
         let versions = Versions::begin(&archive, &directory.join("versions"))?;
         let registry = Registry::start(&directory.join("registry"))?;
-        let fleet = Self { versions, registry };
+        let key = directory.join("fleet");
+        process::run(
+            cos()
+                .args(["keys", "generate-signing", "--output"])
+                .arg(&key),
+        )?;
+        let fleet = Self {
+            versions,
+            registry,
+            key,
+        };
         fleet.add("v1", &[AddedFile::text("etc/fleet-version", "1\n")])?;
         fleet.add("v2", &[AddedFile::text("etc/fleet-version", "2\n")])?;
         fleet.release("v2")?;
         Ok(fleet)
     }
 
-    /// Adds a version.
+    /// Adds a version, and signs it.
     pub(crate) fn add(&self, tag: &str, files: &[AddedFile<'_>]) -> anyhow::Result<()> {
+        self.add_unsigned(tag, files)?;
+        process::run(
+            cos()
+                .args(["sign", &self.registry.reference(&format!("{NAME}:{tag}"))])
+                .arg("--key")
+                .arg(self.key.with_extension("key"))
+                .arg("--ca-certificate")
+                .arg(self.registry.certificate_file())
+                .arg("--auth-file")
+                .arg(self.registry.local_auth_file()?),
+        )
+    }
+
+    /// Adds a version that nobody signed.
+    pub(crate) fn add_unsigned(&self, tag: &str, files: &[AddedFile<'_>]) -> anyhow::Result<()> {
         self.versions.add(tag, files)?;
         let image = self.versions.skopeo_name(tag);
         self.registry.push(&image, &format!("{NAME}:{tag}"))
@@ -84,6 +112,16 @@ stages:
             registry:
               caCertificates: [/etc/cos/fleet.pem]
               authFile: /etc/cos/auth.json
+        - path: /etc/cos/policy.yaml
+          permissions: 0644
+          content: |
+            images:
+              - match: {name}
+                keys: [fleet.pub]
+        - path: /etc/cos/fleet.pub
+          permissions: 0644
+          content: |
+            {key}
         - path: /etc/cos/fleet.pem
           permissions: 0644
           content: |
@@ -93,6 +131,12 @@ stages:
           content: |
             {auth}
 ",
+            name = self.registry.guest_reference(NAME),
+            key = indent(
+                std::fs::read_to_string(self.key.with_extension("pub"))
+                    .unwrap_or_default()
+                    .trim_end()
+            ),
             source = self.reference("stable"),
             certificate = indent(self.registry.certificate().unwrap_or_default().trim_end()),
             auth = self.registry.auth_file(),
