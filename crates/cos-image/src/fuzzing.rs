@@ -57,6 +57,11 @@ impl Repository for OneConfig<'_> {
     }
 }
 
+/// Reads what a registry says are the signatures of an image; the number of entries found.
+pub fn read_signature_lists(manifest: &[u8], index: &[u8], link: &str) -> usize {
+    crate::registry::read_signature_lists(manifest, index, link)
+}
+
 /// Reads a manifest or index whose configuration has these bytes; the number of layers found.
 pub fn read_documents(
     manifest: &[u8],

@@ -320,7 +320,11 @@ impl OpsError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Cancelled(_) => ErrorKind::Cancelled,
+            Self::Downgrade { .. } | Self::NotVerified { .. } => ErrorKind::Refused,
+            Self::Trust(error) if error.is_refusal() => ErrorKind::Refused,
+            Self::Trust(TrustError::Random(_) | TrustError::WriteKey { .. }) => ErrorKind::Host,
             Self::Image { .. }
+            | Self::SignatureGone { .. }
             | Self::BootFiles(_)
             | Self::Architecture { .. }
             | Self::Layout(_)
@@ -328,6 +332,7 @@ impl OpsError {
             | Self::NotRunning { .. }
             | Self::NoVersion { .. } => ErrorKind::Image,
             Self::Arguments(_)
+            | Self::Trust(_)
             | Self::Size(_)
             | Self::Plan(_)
             | Self::NoLoader { .. }
@@ -341,11 +346,6 @@ impl OpsError {
             | Self::SealedMachine { .. } => ErrorKind::Request,
             Self::Sealed(error) => error.kind(),
             Self::FailedBefore { .. } => ErrorKind::FailedBefore,
-            Self::Downgrade { .. } | Self::NotVerified { .. } => ErrorKind::Refused,
-            Self::Trust(error) if error.is_refusal() => ErrorKind::Refused,
-            Self::Trust(TrustError::Random(_) | TrustError::WriteKey { .. }) => ErrorKind::Host,
-            Self::Trust(_) => ErrorKind::Request,
-            Self::SignatureGone { .. } => ErrorKind::Image,
             Self::Machine(MachineError::Locked { .. }) => ErrorKind::Busy,
             _ => ErrorKind::Host,
         }

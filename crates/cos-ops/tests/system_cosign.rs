@@ -96,6 +96,23 @@ impl Bench {
         self.cosign(&words.concat())
     }
 
+    /// Has cosign sign the image with its own key.
+    fn cosign_signs(&self, digest: &str) {
+        let reference = self.registry.reference("me/os");
+        let signed = self.cosign(&[
+            "sign",
+            "--key",
+            "theirs.key",
+            "--tlog-upload=false",
+            "--yes",
+            "--allow-insecure-registry",
+            "-a",
+            "dev.cos.expires=2099-01-01T00:00:00Z",
+            &format!("{reference}@{digest}"),
+        ]);
+        assert!(signed.status.success(), "{signed:?}");
+    }
+
     fn sign(&self, key: &Path, expires: Option<&str>, format: SignFormat) {
         let request = SignRequest {
             reference: self.reference(),
@@ -168,20 +185,7 @@ fn cosign_and_cos_check_what_the_other_signed() {
     let made = bench.cosign(&["generate-key-pair", "--output-key-prefix", "theirs"]);
     assert!(made.status.success(), "{made:?}");
     assert!(bench.verify("keys: [theirs.pub]").is_err());
-    let reference = bench.registry.reference("me/os");
-    let digest = verification.digest.unwrap();
-    let signed = bench.cosign(&[
-        "sign",
-        "--key",
-        "theirs.key",
-        "--tlog-upload=false",
-        "--yes",
-        "--allow-insecure-registry",
-        "-a",
-        "dev.cos.expires=2099-01-01T00:00:00Z",
-        &format!("{reference}@{digest}"),
-    ]);
-    assert!(signed.status.success(), "{signed:?}");
+    bench.cosign_signs(&verification.digest.unwrap());
     let theirs = bench.verify("keys: [theirs.pub]").unwrap();
     assert_eq!(theirs.expires.as_deref(), Some("2099-01-01T00:00:00Z"));
     assert_eq!((theirs.signers.len(), theirs.checked.len()), (1, 2));

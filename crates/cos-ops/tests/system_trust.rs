@@ -1,6 +1,10 @@
 //! Which images a machine takes: every row of what an attacker or a mistake can make of signatures, and
 //! that nothing is written where one is refused.
-#![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
 
 #[path = "common/machinery.rs"]
 mod machinery;

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 
 /// What the server does wrong.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub struct Faults {
     /// Answers a request for a token with this, and the registry wants it.
     pub token: Option<&'static str>,
@@ -207,12 +208,7 @@ impl State {
             return self.manifest(request, &faults);
         }
         if request.target.contains("/referrers/") && faults.endless_referrers {
-            let page = request.target.len();
-            let head = format!(
-                "200 OK\r\nContent-Type: application/vnd.oci.image.index.v1+json\r\nLink: <{}{page}>; rel=\"next\"\r\n",
-                request.target
-            );
-            return (head, br#"{"schemaVersion":2,"manifests":[]}"#.to_vec());
+            return endless_page(&request.target);
         }
         let Some((_, digest)) = request.target.split_once("/blobs/") else {
             return plain("404 Not Found");
@@ -267,6 +263,15 @@ impl State {
         );
         (head, self.blob(digest).unwrap())
     }
+}
+
+/// A page of a list, with a link to the next one.
+fn endless_page(target: &str) -> (String, Vec<u8>) {
+    let next = format!("{target}{}", target.len());
+    let head = format!(
+        "200 OK\r\nContent-Type: application/vnd.oci.image.index.v1+json\r\nLink: <{next}>; rel=\"next\"\r\n"
+    );
+    (head, br#"{"schemaVersion":2,"manifests":[]}"#.to_vec())
 }
 
 fn digest_of(bytes: &[u8]) -> String {

@@ -50,7 +50,7 @@ struct RuleDocument {
     /// Identities that a certificate authority of sigstore vouched for.
     #[serde(default)]
     keyless: Vec<IdentityDocument>,
-    /// The sigstore trust root (trusted_root.json) for `keyless`, relative to this file.
+    /// The sigstore trust root (`trusted_root.json`) for `keyless`, relative to this file.
     #[serde(default)]
     trust_root: Option<PathBuf>,
     /// How many of the keys and identities must have signed; 1 unless it is said.

@@ -1,4 +1,4 @@
-//! The algorithms under the sigstore crates: ECDSA of RustCrypto, which takes digests too, and Ed25519
+//! The algorithms under the sigstore crates: ECDSA of `RustCrypto`, which takes digests too, and Ed25519
 //! and RSA of ring, which TLS brings anyway.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;

@@ -6,6 +6,7 @@ use crate::simple::{Critical, Image, Payload, TYPE};
 use crate::{Document, SIMPLE_TYPE, TrustError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey as EcdsaKey};
 use p256::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
@@ -15,7 +16,6 @@ use sigstore_verify::types::pae;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// What a statement says that an image is signed, as cosign has it.
@@ -194,11 +194,9 @@ fn values(annotations: &BTreeMap<String, String>) -> Map<String, Value> {
 }
 
 fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
+    let mut options = fs_err::OpenOptions::new();
+    options.write(true).create_new(true).mode(mode);
+    let mut file = options.open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

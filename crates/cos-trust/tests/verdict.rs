@@ -1,6 +1,10 @@
 //! Verdicts over signatures: made by other people's programs, by public signers, and by an authority of
 //! the tests' own.
-#![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
 
 use cos_sys::root_path::Root;
 use cos_testkit::sigstore::{Moment, Sigstore};
@@ -10,6 +14,7 @@ use cos_trust::{
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// SHA-256 of "x", the image of the fixtures.
@@ -553,7 +558,6 @@ fn keys_of_others_are_read_and_secrets_stay_secret() {
         bench.0.path().join("new.pub"),
     );
     key.write(&private, &public).unwrap();
-    use std::os::unix::fs::PermissionsExt as _;
     let mode = fs_err::metadata(&private).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o600);
     assert!(SigningKey::read(&private).is_ok());

@@ -71,6 +71,19 @@ fn a_controller_upgrades_the_machine_it_is_on() {
     assert_eq!(named.status.code(), Some(8), "{named:?}");
     assert_eq!(asked(), "upgrade registry.example/os:2 --reboot\n");
 
+    // What runs on the machine is not the container's to say.
+    std::fs::remove_file(host.join("asked")).unwrap();
+    for lifts in [
+        "--allow-unsigned",
+        "--policy=/x",
+        "--policy /x",
+        "--allow-downgrade",
+    ] {
+        let refused = suc_upgrade(&host, &format!("registry.example/os:2 {lifts}"));
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(!host.join("asked").exists(), "{lifts}");
+    }
+
     let own = suc_upgrade(&host, "--reboot");
     assert_eq!(own.status.code(), Some(8), "{own:?}");
     assert_eq!(asked(), "upgrade dir:/run/cos/container --reboot\nseen\n");

@@ -14,6 +14,8 @@ mod tls;
 use crate::document::{self, Found, Repository};
 use crate::{Digest, ImageError, Options, Reference};
 pub use push::Publisher;
+#[cfg(feature = "fuzzing")]
+pub(crate) use signatures::read_lists as read_signature_lists;
 pub use signatures::{Attachment, signatures};
 pub use tags::list_tags;
 

@@ -20,6 +20,11 @@ pub(super) const CONFIGURATION: &[Asset] = &[
         text: include_str!("../../assets/etc-cos/config.yaml"),
     },
     Asset {
+        path: "etc/cos/policy.yaml",
+        mode: 0o644,
+        text: include_str!("../../assets/etc-cos/policy.yaml"),
+    },
+    Asset {
         path: "etc/cos/bootargs.cfg",
         mode: 0o644,
         text: include_str!("../../assets/etc-cos/bootargs.cfg"),

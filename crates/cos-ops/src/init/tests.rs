@@ -75,6 +75,7 @@ fn the_plan_for_a_debian_image() {
     write /usr/lib/systemd/system/emergency.service.d/50-cos.conf
     write /usr/lib/systemd/system.conf.d/50-cos.conf
     write /etc/cos/config.yaml
+    write /etc/cos/policy.yaml
     write /etc/cos/bootargs.cfg
     link /usr/lib/systemd/system/sysinit.target.wants/cos-setup-fs.service to ../cos-setup-fs.service
     link /usr/lib/systemd/system/multi-user.target.wants/cos-setup-boot.service to ../cos-setup-boot.service

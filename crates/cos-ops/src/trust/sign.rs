@@ -3,7 +3,7 @@
 use super::{document, sha256};
 use crate::OpsError;
 use cos_events::Monitor;
-use cos_image::{Attachment, Options, Publisher, Reference, Source};
+use cos_image::{Attachment, Digest, Options, Publisher, Reference, Source};
 use cos_trust::{
     ANNOTATION_EXPIRES, BUNDLE_TYPE, Document, PREDICATE_TYPE, Policy, PublicKey, Signed,
     SigningKey, TrustError,
@@ -79,42 +79,7 @@ pub fn sign(request: &SignRequest, monitor: &dyn Monitor) -> Result<SignResult, 
     let public_pem = request.key.public_pem()?;
     let public = PublicKey::from_pem(&public_pem, "the signing key");
     let public = public.map_err(TrustError::PublicKey)?;
-    let publisher =
-        Publisher::new(&request.reference, &request.options, monitor).map_err(failed)?;
-    let signature = match request.format {
-        SignFormat::Tag => {
-            let repository = super::name_of(&source);
-            let signed = request
-                .key
-                .simple(&repository, &digest.to_string(), &annotations)?;
-            let replaces = |present: &Attachment| {
-                let mut present = present.clone();
-                present.place.clear();
-                is_by(&public_pem, &digest, &document(present))
-            };
-            publisher.add_signature(&digest, &attachment(signed), &replaces)
-        }
-        SignFormat::Bundle => {
-            let signed = request.key.bundle(digest.hex(), &annotations)?;
-            let manifest_annotations = BTreeMap::from([
-                (
-                    "dev.sigstore.bundle.content".to_owned(),
-                    "dsse-envelope".to_owned(),
-                ),
-                (
-                    "dev.sigstore.bundle.predicateType".to_owned(),
-                    PREDICATE_TYPE.to_owned(),
-                ),
-            ]);
-            publisher.add_referrer(
-                &digest,
-                BUNDLE_TYPE,
-                &attachment(signed),
-                &manifest_annotations,
-            )
-        }
-    };
-    let signature = signature.map_err(failed)?;
+    let signature = put(request, &digest, &annotations, &public_pem, monitor)?;
     let there = super::documents(&request.reference, &digest, &request.options, monitor)?;
     if !there.iter().any(|it| is_by(&public_pem, &digest, it)) {
         return Err(OpsError::SignatureGone {
@@ -131,8 +96,56 @@ pub fn sign(request: &SignRequest, monitor: &dyn Monitor) -> Result<SignResult, 
     })
 }
 
+/// Puts a new signature beside the image; returns the digest of its manifest.
+fn put(
+    request: &SignRequest,
+    digest: &Digest,
+    annotations: &BTreeMap<String, String>,
+    public_pem: &str,
+    monitor: &dyn Monitor,
+) -> Result<Digest, OpsError> {
+    let source = Source::Registry(request.reference.clone());
+    let failed = |error| OpsError::image(&source, error);
+    let publisher =
+        Publisher::new(&request.reference, &request.options, monitor).map_err(failed)?;
+    let put = match request.format {
+        SignFormat::Tag => {
+            let repository = super::name_of(&source);
+            let signed = request
+                .key
+                .simple(&repository, &digest.to_string(), annotations)?;
+            let replaces = |present: &Attachment| {
+                let mut present = present.clone();
+                present.place.clear();
+                is_by(public_pem, digest, &document(present))
+            };
+            publisher.add_signature(digest, &attachment(signed), &replaces)
+        }
+        SignFormat::Bundle => {
+            let signed = request.key.bundle(digest.hex(), annotations)?;
+            let manifest_annotations = BTreeMap::from([
+                (
+                    "dev.sigstore.bundle.content".to_owned(),
+                    "dsse-envelope".to_owned(),
+                ),
+                (
+                    "dev.sigstore.bundle.predicateType".to_owned(),
+                    PREDICATE_TYPE.to_owned(),
+                ),
+            ]);
+            publisher.add_referrer(
+                digest,
+                BUNDLE_TYPE,
+                &attachment(signed),
+                &manifest_annotations,
+            )
+        }
+    };
+    put.map_err(failed)
+}
+
 /// Whether a signature is a valid one of this key over this digest, as a policy would judge it.
-fn is_by(public_pem: &str, digest: &cos_image::Digest, document: &Document) -> bool {
+fn is_by(public_pem: &str, digest: &Digest, document: &Document) -> bool {
     let rule = Policy::of_key(public_pem);
     let documents = std::slice::from_ref(document);
     rule.is_ok_and(|rule| rule.judge("", &sha256(digest), documents).is_ok())

@@ -17,6 +17,7 @@ use cos_sys::root_path::Root;
 use cos_trust::{Identity, Policy, Requirement, Rule, SigningKey, TrustError};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -183,6 +184,24 @@ struct RuleShown {
     identities: Vec<String>,
 }
 
+impl fmt::Display for RuleShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} ({})", self.r#match, self.place)?;
+        if self.insecure {
+            return writeln!(f, "  unsigned images are accepted");
+        }
+        let all = self.keys.len() + self.identities.len();
+        writeln!(f, "  {} of {all} must have signed", self.threshold)?;
+        for key in &self.keys {
+            writeln!(f, "  key {key}")?;
+        }
+        for identity in &self.identities {
+            writeln!(f, "  {identity}")?;
+        }
+        Ok(())
+    }
+}
+
 fn shown(rule: &Rule) -> RuleShown {
     let (threshold, keys, identities) = match rule.requirement() {
         Requirement::Insecure => (0, Vec::new(), Vec::new()),
@@ -224,25 +243,11 @@ pub(crate) fn show(command: &PolicyCommand, renderer: &Renderer) -> Result<ExitC
     };
     let policy = policy(file.as_deref())?;
     let rules: Vec<RuleShown> = policy.rules().iter().map(shown).collect();
-    let mut text = String::new();
-    for rule in &rules {
-        text.push_str(&format!("{} ({})\n", rule.r#match, rule.place));
-        if rule.insecure {
-            text.push_str("  unsigned images are accepted\n");
-            continue;
-        }
-        let all = rule.keys.len() + rule.identities.len();
-        text.push_str(&format!("  {} of {all} must have signed\n", rule.threshold));
-        for key in &rule.keys {
-            text.push_str(&format!("  key {key}\n"));
-        }
-        for identity in &rule.identities {
-            text.push_str(&format!("  {identity}\n"));
-        }
-    }
-    if rules.is_empty() {
-        text.push_str("there is no rule: every image is refused\n");
-    }
+    let text = if rules.is_empty() {
+        "there is no rule: every image is refused\n".to_owned()
+    } else {
+        rules.iter().map(ToString::to_string).collect()
+    };
     renderer.result(&text, &rules)?;
     Ok(ExitCode::SUCCESS)
 }
