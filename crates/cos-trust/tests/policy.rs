@@ -168,3 +168,28 @@ fn the_schema_knows_every_key() {
         assert!(schema.contains(&format!("\"{key}\"")), "{key}");
     }
 }
+
+#[test]
+fn the_book_shows_a_policy() {
+    let page = include_str!("../../../docs/src/reference/policy.md");
+    let (_, rest) = page.split_once("```text\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let key = || SigningKey::generate().unwrap().public_pem().unwrap();
+    let policy = load(&[
+        ("etc/cos/policy.yaml", text),
+        ("etc/cos/keys/release.pub", &key()),
+        ("etc/cos/keys/audit.pub", &key()),
+        (
+            "etc/cos/trusted_root.json",
+            include_str!("fixtures/public-good.json"),
+        ),
+    ])
+    .unwrap();
+    assert_eq!(policy.rules().len(), 3);
+    assert!(
+        policy
+            .rule_for("registry.example.com/lab/a/b")
+            .unwrap()
+            .is_insecure()
+    );
+}

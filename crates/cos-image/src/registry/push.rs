@@ -101,9 +101,19 @@ impl<'p> Publisher<'p> {
                     let image = format!("{}@{digest}", self.endpoint.repository);
                     return Err(ImageError::TooManySignatures { image, limit });
                 }
+                let bytes = match self.fetch(&layer) {
+                    Ok(bytes) => bytes,
+                    Err(error @ ImageError::Cancelled(_)) => return Err(error),
+                    Err(error) if error.is_transient() => return Err(error),
+                    // Somebody else's, and broken: not ours to judge, nor to stop us.
+                    Err(_) => {
+                        layers.push(layer);
+                        continue;
+                    }
+                };
                 let attachment = Attachment {
                     media_type: layer.media_type.clone(),
-                    bytes: self.fetch(&layer)?,
+                    bytes,
                     annotations: layer.annotations.clone(),
                     place: String::new(),
                 };
