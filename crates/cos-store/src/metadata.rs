@@ -171,12 +171,12 @@ mod tests {
         date: 1700000000
         action: build-disk
         kernelArguments: "console=ttyS0 # not a comment"
-        imageVersion: 1.2.3
+        imageVersion: "1.2.3"
         verified:
           accepted: signed
           rule: example.org/**
           signers:
-            - key: sha256:00
+          - key: sha256:00
         labels:
           a: "yes"
         "#);
