@@ -1,6 +1,6 @@
 //! The layer reader against other people's: made-up archives that all must read alike, or cOS refuse.
 
-use crate::{apt, cargo};
+use crate::{apt, cargo, page};
 use cos_testkit::process;
 
 /// Python's `tarfile`, libarchive and GNU tar.
@@ -18,7 +18,13 @@ pub(crate) struct Arguments {
     /// Only this archive of the seed, with what every reader says of it.
     #[arg(long, value_name = "NUMBER")]
     case: Option<u64>,
+    /// Put the table into the book.
+    #[arg(long, conflicts_with = "case")]
+    record: bool,
 }
+
+/// The page of the book that has the table.
+const PAGE: &str = "docs/src/explanation/hostile-input.md";
 
 /// Runs `cos-differential`.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -31,5 +37,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(case) => command.args(["case", &case.to_string()]),
         None => command.arg(arguments.count.to_string()),
     };
-    process::run(&mut command)
+    if !arguments.record {
+        return process::run(&mut command);
+    }
+    let said = process::text(&mut command)?;
+    let table: Vec<&str> = said.lines().filter(|line| line.starts_with('|')).collect();
+    println!("{said}");
+    page::replace(PAGE, "differential", &table.join("\n"))
 }

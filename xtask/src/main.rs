@@ -18,6 +18,7 @@ mod dist;
 mod docs;
 mod fuzz;
 mod links;
+mod page;
 mod steps;
 mod test;
 

@@ -154,7 +154,7 @@ fn a_directory_in_a_links_place_leaves_the_target_alone() {
     assert_eq!(tree.node(secret).meta.permissions, 0o700);
 }
 
-/// Two sizes, and an archive hidden in the difference: CVE-2025-62518 (tokio-tar, "TARmageddon"),
+/// Two sizes, and an archive hidden in the difference: CVE-2025-62518 (tokio-tar, "`TARmageddon`"),
 /// CVE-2026-33055 (tar-rs), CVE-2026-32766 (astral-tokio-tar).
 #[test]
 fn a_size_is_said_once() {
@@ -343,7 +343,7 @@ fn gzip_of_many_members_is_one_stream() {
     assert!(read(&gzip[..gzip.len() - 1]).is_err());
 }
 
-/// A window of gigabytes, or a dictionary that nobody has: CVE-2026-32829 (lz4_flex), RUSTSEC-2024-0400
+/// A window of gigabytes, or a dictionary that nobody has: CVE-2026-32829 (`lz4_flex`), RUSTSEC-2024-0400
 /// (ruzstd). 128 MiB of window is what zstd itself takes without being told.
 #[test]
 fn decompressors_take_bounded_memory() {

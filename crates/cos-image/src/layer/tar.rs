@@ -454,7 +454,9 @@ fn kind(header: Header<'_>, path: &[u8], stored: u64) -> Result<MemberKind, Entr
             match (header.type_flag(), slashes) {
                 (_, (false, false)) => Ok(MemberKind::File),
                 // v7 and BSD write a directory as an empty file with a slash at its end.
-                (0, (true, true)) if stored == 0 => Ok(MemberKind::Directory),
+                (0, (true, true)) if stored == 0 && path.iter().any(|&b| b != b'/') => {
+                    Ok(MemberKind::Directory)
+                }
                 _ => Err(EntryError::Ambiguous("a file whose name ends in a slash")),
             }
         }

@@ -20,6 +20,8 @@ fn a_file_whose_name_ends_in_a_slash_is_refused() {
         refuses!([member("a/", flag, b"")], EntryError::Ambiguous(_));
     }
     refuses!([member("a/", 0, b"x")], EntryError::Ambiguous(_));
+    // To GNU tar it is not the root.
+    refuses!([member("/", 0, b"")], EntryError::Ambiguous(_));
     // Whose name counts?
     let long = member("././@LongLink", b'L', b"name\0");
     refuses!([long, member("a/", 0, b"")], EntryError::Ambiguous(_));
@@ -51,7 +53,7 @@ fn a_name_prefix_outside_of_ustar_is_refused() {
 fn a_sparse_map_in_the_header_of_another_type_is_refused() {
     let block = Block::new("a", b'0', 0).with(257, b"ustar  \0");
     refuses!(
-        [block.with(386, b"00000001000\000000000000\0").bytes()],
+        [block.with(386, b"00000001000\x0000000000000\0").bytes()],
         EntryError::Ambiguous(_)
     );
 }
@@ -97,7 +99,7 @@ fn a_long_link_target_in_front_of_none_is_refused() {
 #[test]
 fn numbers_that_nobody_needs_are_checked_too() {
     for (at, text) in [
-        (108, &b"\0000644\0"[..]),
+        (108, &b"\x000644\0"[..]),
         (108, b"        "),
         (116, b"\t000000\0"),
         (116, b"\x81\0\0\0\0\0\0\0"),
@@ -232,17 +234,17 @@ fn sparse_files_in_half_a_format_are_refused() {
 fn sparse_tables_have_one_end() {
     let table = |slots: &[u8]| {
         let block = Block::new("a", b'S', 4).with(257, b"ustar  \0");
-        let block = block.with(386, b"00000000000\000000000004\0");
+        let block = block.with(386, b"00000000000\x0000000000004\0");
         let block = block.with(410, slots).with(483, b"00000000004\0");
         [block.bytes(), padded(b"abcd")]
     };
-    refuses!(table(b"\000000000004"), EntryError::Sparse(_));
+    refuses!(table(b"\x0000000000004"), EntryError::Sparse(_));
     refuses!(
-        table(&[&[0; 24][..], b"00000000004\000000000000"].concat()),
+        table(&[&[0; 24][..], b"00000000004\x0000000000000"].concat()),
         EntryError::Sparse(_)
     );
     refuses!(table(b"00000000004\0\0"), EntryError::Sparse(_));
-    assert_eq!(*one(&table(b"00000000004\000000000000\0")).path, *b"a");
+    assert_eq!(*one(&table(b"00000000004\x0000000000000\0")).path, *b"a");
 }
 
 /// A whiteout may be any kind of entry, but not one that others refuse.
