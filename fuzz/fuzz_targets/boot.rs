@@ -1,7 +1,7 @@
-//! What an image and a boot loader leave for booting: `boot.env`, `bootargs.cfg`, `manifest.json`.
+//! What an image and a boot loader leave for booting: `boot.env`, `attempt.env`, `bootargs.cfg`, `manifest.json`.
 #![no_main]
 
-use cos_boot::{BootState, EnvironmentBlock, KernelArguments, LoaderManifest};
+use cos_boot::{Attempts, BootState, EnvironmentBlock, KernelArguments, LoaderManifest};
 use libfuzzer_sys::fuzz_target;
 
 fn environment(lines: &[u8]) {
@@ -16,6 +16,11 @@ fn environment(lines: &[u8]) {
     if let Ok(state) = BootState::from_bytes(&block) {
         let bytes = state.to_bytes().unwrap();
         assert_eq!(BootState::from_bytes(&bytes).unwrap(), state);
+    }
+    if let Ok(attempts) = Attempts::from_bytes(&block)
+        && let Ok(bytes) = attempts.to_bytes()
+    {
+        assert_eq!(Attempts::from_bytes(&bytes).unwrap(), attempts);
     }
 }
 

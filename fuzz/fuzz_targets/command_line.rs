@@ -58,6 +58,9 @@ fuzz_target!(|text: &str| {
     initrd(text);
     initrd(&format!("{NEEDED}{text}"));
     layout(text);
+    if let Err(error) = cos_sys::device_spec::DeviceSpec::parse(text) {
+        assert!(!error.is_empty());
+    }
     for source in dot_notation::setup_sources(text) {
         let _ = Source::parse(&source);
     }

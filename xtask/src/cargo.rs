@@ -46,14 +46,6 @@ pub(crate) const MDBOOK: Tool = Tool {
     program: "mdbook",
 };
 
-/// Builds and runs fuzz targets.
-pub(crate) const FUZZ: Tool = Tool {
-    package: "cargo-fuzz",
-    version: "0.13.2",
-    options: &["--debug"],
-    program: "cargo-fuzz",
-};
-
 impl Tool {
     /// The program: from `PATH` or Cargo's own directory, else built under `target/tools`.
     pub(crate) fn ensure(&self) -> anyhow::Result<PathBuf> {

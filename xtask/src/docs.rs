@@ -42,7 +42,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 pub(crate) fn api() -> anyhow::Result<()> {
     process::run(
         cargo::command("doc")
-            .args(["--workspace", "--no-deps", "--locked", "--quiet"])
+            .args(["--workspace", "--exclude", "cos-fuzz"])
+            .args(["--no-deps", "--locked", "--quiet"])
             .env("RUSTDOCFLAGS", "--deny warnings"),
     )
 }

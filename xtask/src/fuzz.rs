@@ -1,111 +1,138 @@
 //! Fuzzing: foreign bytes made up by libFuzzer, for every parser that reads such.
 
-use crate::{apt, cargo};
-use anyhow::{Context, bail};
-use cos_testkit::{paths, process};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+mod build;
+mod corpus;
+mod table;
+mod target;
+
+use self::build::Instrumented;
+use self::table::Row;
+use crate::{apt, page};
+use anyhow::bail;
+use cos_testkit::paths;
+use std::num::NonZero;
+use std::sync::Mutex;
 
 /// What libFuzzer's library is compiled with.
-const COMPILER: &str = "g++";
-/// Memory that one input may cost, MiB: a small machine boots with less, but the fuzzer itself needs
-/// some.
-const MEMORY: u32 = 2048;
-/// Seconds that one input may take.
-const PATIENCE: u32 = 10;
+pub(crate) const COMPILER: &str = "g++";
+
+/// Seconds that each target runs in CI, what it knows already included.
+const SMOKE: u32 = 2;
 
 /// `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct Arguments {
-    /// The target, by the name of its file in `fuzz/fuzz_targets`; every one, one after the other,
-    /// when none is named.
+    /// The target, by the name of its file in `fuzz/fuzz_targets`; every one when none is named.
     target: Option<String>,
     /// How long each target runs.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// Count coverage in what the crates depend on, too: compiles all of it again.
+    #[arg(long)]
+    dependencies: bool,
+    /// Afterwards, make fuzz/corpus anew: the smallest inputs that lead wherever any did.
+    #[arg(long)]
+    minimize: bool,
+    /// As CI does: some seconds each, and nothing is kept.
+    #[arg(long, conflicts_with_all = ["target", "seconds", "dependencies", "minimize", "record"])]
+    smoke: bool,
+    /// Put the table of executions and coverage into the book.
+    #[arg(long, conflicts_with = "target")]
+    record: bool,
 }
 
-/// Runs targets from where they got to last time (fuzz/corpus). One that finds something leaves the
-/// input in fuzz/artifacts; the others still run.
+/// Runs targets from where they got to last time (target/fuzz/found), as many at a time as there are
+/// processors. One that finds something leaves the input in fuzz/artifacts; the others still run.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.smoke {
+        return smoke();
+    }
     let known = targets()?;
-    let wanted: Vec<&String> = match &arguments.target {
-        None => known.iter().collect(),
-        Some(name) => match known.iter().find(|target| *target == name) {
-            Some(target) => vec![target],
-            None => bail!(
-                "there is no target {name}; the targets are {}",
-                known.join(", ")
-            ),
-        },
+    let wanted = match &arguments.target {
+        None => known,
+        Some(name) if known.contains(name) => vec![name.clone()],
+        Some(name) => bail!(
+            "there is no target {name}; the targets are {}",
+            known.join(", ")
+        ),
     };
     apt::ensure(&[COMPILER])?;
-    let tool = cargo::FUZZ.ensure()?;
-    println!("     cargo fuzz build (into target/fuzz)");
-    let mut build = command(&tool, "build");
-    build.args(arguments.target.iter());
-    process::logged(&mut build, &log("build"))?;
-    let mut failed = Vec::new();
-    for target in wanted {
-        if let Err(error) = run_one(&tool, target, arguments.seconds) {
-            println!("{target:<18} FAILED\n{error:#}");
-            failed.push(target.as_str());
+    let programs = build::build(if arguments.dependencies {
+        Instrumented::Everything
+    } else {
+        Instrumented::Own
+    })?;
+    let rows = run_all(&wanted, |name| {
+        target::run(&programs, name, &corpus::found(name), arguments.seconds)
+    })?;
+    let table = table::render(&rows);
+    println!("\n{table}");
+    if arguments.minimize {
+        for name in &wanted {
+            corpus::minimize(&programs, name)?;
         }
     }
-    if failed.is_empty() {
-        return Ok(());
+    if arguments.record {
+        page::replace(table::PAGE, "fuzz", &table)?;
     }
-    bail!(
-        "these targets found something: {}; to try one input again: {} run --sanitizer none TARGET INPUT",
-        failed.join(", "),
-        tool.display()
-    )
-}
-
-fn run_one(tool: &Path, target: &str, seconds: u32) -> anyhow::Result<()> {
-    let fuzz = paths::workspace().join("fuzz");
-    let corpus = fuzz.join("corpus").join(target);
-    fs_err::create_dir_all(&corpus)?;
-    let mut command = command(tool, "run");
-    command.arg(target).arg(corpus);
-    let seeds = fuzz.join("seeds").join(target);
-    if seeds.is_dir() {
-        command.arg(seeds);
-    }
-    command
-        .arg("--")
-        .arg(format!("-max_total_time={seconds}"))
-        .arg(format!("-rss_limit_mb={MEMORY}"))
-        .arg(format!("-malloc_limit_mb={MEMORY}"))
-        .arg(format!("-timeout={PATIENCE}"))
-        .arg("-print_final_stats=1");
-    let start = Instant::now();
-    process::logged(&mut command, &log(target))?;
-    let said = String::from_utf8_lossy(&fs_err::read(log(target))?).into_owned();
-    let inputs = executed(&said).context("libFuzzer did not say how many inputs it ran")?;
-    let seconds = start.elapsed().as_secs();
-    println!("{target:<18} {seconds:>5} s  {inputs:>10} inputs  ok");
     Ok(())
 }
 
-/// Compiles the targets without linking or running them: that much of them every change keeps.
-pub(crate) fn check() -> anyhow::Result<()> {
-    let manifest = paths::workspace().join("fuzz/Cargo.toml");
-    process::run(
-        cargo::command("fmt")
-            .args(["--check", "--manifest-path"])
-            .arg(&manifest),
-    )?;
-    // Not locked: nothing but this workspace updates its lock file when a crate's dependencies change.
-    process::run(
-        cargo::command("check")
-            .args(["--bins", "--quiet", "--manifest-path"])
-            .arg(&manifest)
-            .arg("--target-dir")
-            .arg(paths::target())
-            // What is not linked need not be compiled from its C++.
-            .env("CUSTOM_LIBFUZZER_PATH", "/nonexistent/libfuzzer.a"),
+/// Builds every target and runs each for a moment, from the inputs that are in the tree.
+pub(crate) fn smoke() -> anyhow::Result<()> {
+    apt::ensure(&[COMPILER])?;
+    let programs = build::build(Instrumented::Own)?;
+    let rows = run_all(&targets()?, |name| {
+        let scratch = corpus::scratch(name)?;
+        target::run(&programs, name, &scratch, SMOKE)
+    })?;
+    println!("{}", table::render(&rows));
+    Ok(())
+}
+
+/// Gives the targets to as many threads as there are processors.
+fn run_all(
+    wanted: &[String],
+    one: impl Fn(&str) -> anyhow::Result<Row> + Sync,
+) -> anyhow::Result<Vec<Row>> {
+    let queue = Mutex::new(wanted.iter());
+    let done = Mutex::new((Vec::new(), Vec::new()));
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(name) = queue.lock().ok().and_then(|mut queue| queue.next()) {
+                    let result = one(name);
+                    let Ok(mut done) = done.lock() else {
+                        return;
+                    };
+                    match result {
+                        Ok(row) => {
+                            println!("{}", row.line());
+                            done.0.push(row);
+                        }
+                        Err(error) => {
+                            println!("{name:<18} FAILED\n{error:#}");
+                            done.1.push(name.as_str());
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (mut rows, failed) = done.into_inner().unwrap_or_default();
+    rows.sort_by(|one, other| one.target.cmp(&other.target));
+    if failed.is_empty() {
+        return Ok(rows);
+    }
+    bail!(
+        "these targets found something: {}; the inputs are in fuzz/artifacts/TARGET, and the target's program \
+         tries one again when it is given its path",
+        failed.join(", ")
     )
 }
 
@@ -126,53 +153,21 @@ fn targets() -> anyhow::Result<Vec<String>> {
     Ok(targets)
 }
 
-/// `cargo fuzz VERB`. Without a sanitizer: the crates have no unsafe code, the compiler on stable has
-/// no sanitizers, and what is left (panics, overflows, hangs, memory) is found faster without.
-fn command(tool: &Path, verb: &str) -> Command {
-    let mut command = Command::new(tool);
-    command
-        .arg(verb)
-        .args(["--sanitizer", "none", "--target-dir"])
-        .arg(paths::target().join("fuzz"))
-        .current_dir(paths::workspace());
-    command
-}
-
-fn log(name: &str) -> PathBuf {
-    paths::target()
-        .join("fuzz/logs")
-        .join(format!("{name}.log"))
-}
-
-/// How many inputs a run tried, as its final statistics say.
-fn executed(said: &str) -> Option<u64> {
-    let line = said
-        .lines()
-        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))?;
-    line.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_target_is_a_program_of_the_fuzz_workspace() {
+    fn every_target_is_a_program_with_inputs_of_its_own() {
         let manifest = fs_err::read_to_string(paths::workspace().join("fuzz/Cargo.toml")).unwrap();
         let targets = targets().unwrap();
-        assert!(targets.len() > 10);
+        assert!(targets.len() > 20);
         for target in &targets {
             let entry = format!("name = \"{target}\"\npath = \"fuzz_targets/{target}.rs\"");
             assert!(manifest.contains(&entry), "{target}");
+            let inputs = corpus::kept(target);
+            assert!(fs_err::read_dir(inputs).unwrap().count() > 0, "{target}");
         }
         assert_eq!(manifest.matches("[[bin]]").count(), targets.len());
-    }
-
-    #[test]
-    fn the_statistics_are_found_between_the_fuzzers_words() {
-        let said =
-            "Done 812 runs in 3 second(s)\nstat::number_of_executed_units: 812\nstat::x: 1\n";
-        assert_eq!(executed(said), Some(812));
-        assert_eq!(executed("Done"), None);
     }
 }

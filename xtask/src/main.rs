@@ -13,10 +13,12 @@ mod cargo;
 mod ci;
 mod demo;
 mod deny;
+mod differential;
 mod dist;
 mod docs;
 mod fuzz;
 mod links;
+mod page;
 mod steps;
 mod test;
 
@@ -43,6 +45,8 @@ enum Command {
     Ci,
     /// Feed made-up bytes to the parsers of foreign ones.
     Fuzz(fuzz::Arguments),
+    /// Hold the layer reader against GNU tar, Python's tarfile and libarchive, over made-up archives.
+    Differential(differential::Arguments),
     /// Measure, and print a table.
     Bench(bench::Arguments),
     /// Build the book and the API documentation.
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Ci => ci::run(),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Differential(arguments) => differential::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Docs(arguments) => docs::run(&arguments),
         Command::Dist => dist::run(),

@@ -147,7 +147,11 @@ impl Image {
         let end = start.saturating_add(size);
         match size {
             0 => Ok(self.bytes.len()..self.bytes.len()),
-            _ if start >= self.contents_end() && end == self.bytes.len() => Ok(start..end),
+            _ if start >= self.contents_end().max(self.headers_size())
+                && end == self.bytes.len() =>
+            {
+                Ok(start..end)
+            }
             _ => Err(PeError::Malformed("its certificates are not its end")),
         }
     }
@@ -361,5 +365,46 @@ impl Section {
             size => u64::from(size),
         };
         u64::from(self.address) + length
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The headers of an image of one empty section, whose certificates lie where it is said.
+    fn image(certificates: [u32; 2]) -> Vec<u8> {
+        let mut bytes = vec![0; 512];
+        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        let (coff, optional) = (68, 88);
+        put(0, b"MZ");
+        put(0x3c, &64_u32.to_le_bytes());
+        put(64, b"PE\0\0");
+        put(coff + 2, &1_u16.to_le_bytes());
+        put(coff + 16, &240_u16.to_le_bytes());
+        put(optional, &0x20b_u16.to_le_bytes());
+        for (at, number) in [(32, 4096), (36, 512), (60, 512), (108, 16)] {
+            put(optional + at, &u32::to_le_bytes(number));
+        }
+        put(
+            optional + 112 + 8 * SECURITY,
+            &certificates[0].to_le_bytes(),
+        );
+        put(
+            optional + 116 + 8 * SECURITY,
+            &certificates[1].to_le_bytes(),
+        );
+        bytes
+    }
+
+    #[test]
+    fn certificates_in_place_of_the_headers_are_refused() {
+        assert!(Image::parse(image([0, 0])).is_ok());
+        for place in [[0, 512], [504, 8], [512, 8]] {
+            assert!(Image::parse(image(place)).is_err(), "{place:?}");
+        }
+        let mut whole = image([512, 8]);
+        whole.extend([0; 8]);
+        assert!(Image::parse(whole).is_ok());
     }
 }

@@ -11,8 +11,10 @@ mod directory;
 mod document;
 mod engine;
 mod error;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(feature = "fuzzing", test))]
 pub mod fuzzing;
+#[cfg(test)]
+mod hostile;
 mod layer;
 mod layout;
 mod limits;

@@ -13,6 +13,11 @@ pub struct Limits {
     pub file_size: u64,
     /// Sizes of all files together, holes included; and, apart, all decompressed bytes of all layers.
     pub total_size: u64,
+    /// Decompressed bytes for each byte of a compressed layer, from `free_expansion` on. What gzip can do at
+    /// best is 1032.
+    pub expansion: u64,
+    /// Decompressed bytes of a layer that are never too many for its size.
+    pub free_expansion: u64,
     /// Length of a path, and of a link's target.
     pub path_length: usize,
     /// Names along a path.
@@ -46,6 +51,8 @@ impl Default for Limits {
             entries: 4_000_000,
             file_size: 1 << 40,
             total_size: 4 << 40,
+            expansion: 1100,
+            free_expansion: 1 << 30,
             path_length: 4096,
             depth: 256,
             header_size: 1 << 20,

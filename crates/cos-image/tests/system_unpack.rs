@@ -177,7 +177,7 @@ fn changes() -> Vec<Vec<u8>> {
     let mut last = Layer::new();
     last.directory("./")
         .file("/leading-slash", "x")
-        .file("./dir/../dir/dots", "y")
+        .file("./dir/.//dots", "y")
         .link("short-again", "short")
         .file("dir/sub/.wh.a-again", "");
     vec![

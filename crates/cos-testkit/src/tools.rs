@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 
 /// Which Debian package brings a program, for messages and for `xtask`'s installer.
 const PACKAGES: &[(&str, &str)] = &[
+    ("bsdtar", "libarchive-tools"),
     ("buildah", "buildah"),
     ("cert-to-efi-sig-list", "efitools"),
     ("cryptsetup", "cryptsetup-bin"),
@@ -43,6 +44,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mount", "mount"),
     ("objcopy", "binutils"),
     ("openssl", "openssl"),
+    ("python3", "python3"),
     ("qemu-img", "qemu-utils"),
     ("qemu-storage-daemon", "qemu-system-common"),
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -55,6 +57,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ssh-keygen", "openssh-client"),
     ("strace", "strace"),
     ("systemd-analyze", "systemd"),
+    ("tar", "tar"),
     ("time", "time"),
     ("tune2fs", "e2fsprogs"),
     ("umoci", "umoci"),
@@ -102,6 +105,16 @@ pub fn missing(name: &str) -> String {
     match package_of(name) {
         Some(package) => format!("{name} is not installed (Debian package {package})"),
         None => format!("{name} is not installed"),
+    }
+}
+
+/// The system's own `python3`, which is there with its whole library, whatever else `PATH` leads to.
+pub fn debian_python() -> anyhow::Result<PathBuf> {
+    let program = PathBuf::from("/usr/bin/python3");
+    if is_program(&program) {
+        Ok(program)
+    } else {
+        need_tool("python3")
     }
 }
 

@@ -258,6 +258,9 @@ struct Plain<'c> {
     pipe: PipeReader,
     hasher: Hasher,
     budget: &'c Budget<'c>,
+    /// Bytes so far, and how many there may be.
+    length: u64,
+    limit: u64,
 }
 
 impl Read for Plain<'_> {
@@ -276,9 +279,18 @@ impl BufRead for Plain<'_> {
             pipe,
             hasher,
             budget,
+            length,
+            limit,
         } = self;
         pipe.fill(|buffer| {
             hasher.update(buffer);
+            *length += buffer.len() as u64;
+            if *length > *limit {
+                return Err(io::Error::other(EntryError::Expansion {
+                    limit: *limit,
+                    ratio: budget.limits.expansion,
+                }));
+            }
             budget
                 .take_stream(buffer.len() as u64)
                 .map_err(|exhausted| io::Error::other(EntryError::from(exhausted)))
@@ -298,10 +310,16 @@ impl Input for Plain<'_> {
 
 fn parse(layer: &Layer, pipe: PipeReader, context: Context<'_>) -> Result<Vec<Entry>, ImageError> {
     let refuse = |at: String, problem| ImageError::entry(layer.name(), at, problem);
+    let limits = context.budget.limits;
     let plain = Plain {
         pipe,
         hasher: Hasher::new(layer.diff_id.algorithm()),
         budget: context.budget,
+        length: 0,
+        limit: layer.blob.as_ref().map_or(u64::MAX, |(_, size)| {
+            size.saturating_mul(limits.expansion)
+                .max(limits.free_expansion)
+        }),
     };
     let mut tar = TarReader::new(plain, context.budget.limits);
     let entries = read_entries(&mut tar, context.store, context.budget, context.monitor)

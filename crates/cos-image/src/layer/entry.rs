@@ -72,6 +72,12 @@ fn read_entry<R: Input>(
         .map(|(k, v)| k.len() + v.len() + 64)
         .sum();
     budget.take_entry((path.len() + member.link.len() + attributes) as u64)?;
+    let link = match member.kind {
+        MemberKind::Symlink => symlink_target(&member.link, limits)?,
+        MemberKind::HardLink => hard_link_target(&path, &member.link, limits)?,
+        _ => Box::default(),
+    };
+    // AUFS made whiteouts of hard links, too.
     if let Some((path, kind)) = whiteout(&path)? {
         let meta = Metadata::default();
         return Ok(kind.map(|kind| Entry { path, kind, meta }));
@@ -88,8 +94,8 @@ fn read_entry<R: Input>(
         MemberKind::File => {
             EntryKind::File(read_content(tar, &path, &member, store, budget, monitor)?)
         }
-        MemberKind::Symlink => EntryKind::Symlink(symlink_target(&member.link, limits)?),
-        MemberKind::HardLink => EntryKind::HardLink(hard_link_target(&path, &member.link, limits)?),
+        MemberKind::Symlink => EntryKind::Symlink(link),
+        MemberKind::HardLink => EntryKind::HardLink(link),
         MemberKind::CharDevice => EntryKind::CharDevice(device),
         MemberKind::BlockDevice => EntryKind::BlockDevice(device),
         MemberKind::Fifo => EntryKind::Fifo,
@@ -108,7 +114,8 @@ fn read_entry<R: Input>(
     Ok(Some(Entry { path, kind, meta }))
 }
 
-/// The path as the tree knows it, or `None` when `..` leads out of the root.
+/// The path as the tree knows it, or `None` with `..` in it: whether that takes back a name or leads where
+/// a link of that name comes from is for each unpacker to say.
 fn clean(path: &[u8], limits: &Limits) -> Result<Option<Box<[u8]>>, EntryError> {
     if path.is_empty() {
         return Err(EntryError::EmptyPath);
@@ -126,11 +133,7 @@ fn clean(path: &[u8], limits: &Limits) -> Result<Option<Box<[u8]>>, EntryError> 
     for name in path.split(|&b| b == b'/') {
         match name {
             b"" | b"." => {}
-            b".." => {
-                if names.pop().is_none() {
-                    return Ok(None);
-                }
-            }
+            b".." => return Ok(None),
             _ if name.len() > 255 || name.contains(&0) => return Err(EntryError::BadName),
             _ => names.push(name),
         }
@@ -204,7 +207,8 @@ fn hard_link_target(path: &[u8], link: &[u8], limits: &Limits) -> Result<Box<[u8
     Ok(target)
 }
 
-fn read_content<R: Input>(
+/// Takes a file's content to the store, holes included.
+pub(crate) fn read_content<R: Input>(
     tar: &mut TarReader<'_, R>,
     path: &[u8],
     member: &Member,

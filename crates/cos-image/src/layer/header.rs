@@ -19,16 +19,25 @@ pub(crate) type Segments = Vec<(u64, u64)>;
 pub(crate) struct Header<'b>(&'b [u8; BLOCK]);
 
 impl<'b> Header<'b> {
-    /// Checks the sum over the block, which some old writers took over signed bytes.
+    /// Checks what says how the block is to be read: its sum and the mark of its format.
     pub(crate) fn new(block: &'b [u8; BLOCK]) -> Result<Self, EntryError> {
         let header = Self(block);
+        header.check_sum()?;
+        header.check_format()?;
+        header.check_numbers()?;
+        Ok(header)
+    }
+
+    /// Some old writers took the sum over signed bytes.
+    fn check_sum(self) -> Result<(), EntryError> {
+        let (header, block) = (self, self.0);
         let stored = header.number("checksum", 148..156)?;
         let field = &block[148..156];
         let spaces = 8 * i64::from(b' ');
         let unsigned = |bytes: &[u8]| bytes.iter().map(|&b| i64::from(b)).sum::<i64>();
         let sum = unsigned(block) - unsigned(field) + spaces;
         if sum == stored {
-            return Ok(header);
+            return Ok(());
         }
         let signed = |bytes: &[u8]| {
             bytes
@@ -37,22 +46,52 @@ impl<'b> Header<'b> {
                 .sum::<i64>()
         };
         if signed(block) - signed(field) + spaces == stored {
-            Ok(header)
+            Ok(())
         } else {
             Err(EntryError::BadChecksum)
         }
+    }
+
+    /// Marks that are nearly one of those known, and fields that the marked format does not have, are
+    /// read by some and not by others.
+    fn check_format(self) -> Result<(), EntryError> {
+        if self.is_ustar() {
+            return Ok(());
+        }
+        if !self.is_gnu() && self.bytes(257..262) == b"ustar" {
+            return Err(EntryError::Ambiguous("the mark of its format"));
+        }
+        // A name prefix is read there, or a sparse map, whatever the type and the format. (Times of access and
+        // change could be, too, which no image has any use for.)
+        if self.type_flag() != b'S' && self.bytes(345..BLOCK).iter().any(|&b| b != 0) {
+            return Err(EntryError::Ambiguous(
+                "a field that its format does not have",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Also those that nobody needs here, as some readers take a wrong one for the end of the archive.
+    fn check_numbers(self) -> Result<(), EntryError> {
+        self.mode()?;
+        self.uid()?;
+        self.gid()?;
+        self.size()?;
+        self.mtime()?;
+        self.device()?;
+        Ok(())
     }
 
     fn bytes(self, range: std::ops::Range<usize>) -> &'b [u8] {
         &self.0[range]
     }
 
-    fn is_ustar(self) -> bool {
+    pub(crate) fn is_ustar(self) -> bool {
         self.bytes(257..263) == b"ustar\0"
     }
 
     fn is_gnu(self) -> bool {
-        self.bytes(257..263) == b"ustar "
+        self.bytes(257..265) == b"ustar  \0"
     }
 
     pub(crate) fn type_flag(self) -> u8 {
@@ -100,15 +139,18 @@ impl<'b> Header<'b> {
         self.number("mtime", 136..148)
     }
 
-    /// Major and minor number; zero in v7 headers, which have none.
+    /// Major and minor number; zero in v7 headers, which have none, and which none may have.
     pub(crate) fn device(self) -> Result<(i64, i64), EntryError> {
-        if !self.is_ustar() && !self.is_gnu() {
-            return Ok((0, 0));
-        }
-        Ok((
+        let numbers = (
             self.number("major device number", 329..337)?,
             self.number("minor device number", 337..345)?,
-        ))
+        );
+        if numbers != (0, 0) && !self.is_ustar() && !self.is_gnu() {
+            return Err(EntryError::Ambiguous(
+                "device numbers, which its format does not have",
+            ));
+        }
+        Ok(numbers)
     }
 
     /// What an old GNU sparse header says: segments, file size, and whether extension blocks follow.
@@ -117,6 +159,9 @@ impl<'b> Header<'b> {
             return Err(EntryError::Sparse("it is not in GNU format"));
         }
         let segments = sparse_slots(self.0, 386, GNU_SPARSE_SLOTS)?;
+        if segments.is_empty() {
+            return Err(EntryError::Sparse("it has no map"));
+        }
         let real_size = self.natural("sparse file size", 483..495)?;
         Ok((segments, real_size, self.0[482] != 0))
     }
@@ -143,12 +188,18 @@ pub(crate) fn gnu_sparse_extension(block: &[u8; BLOCK]) -> Result<(Segments, boo
     ))
 }
 
-/// Sparse table slots; an empty one ends the table.
+/// Sparse table slots. One whose first byte, or whose length, is none ends the table, depending on the
+/// reader: so nothing may follow.
 fn sparse_slots(block: &[u8; BLOCK], start: usize, count: usize) -> Result<Segments, EntryError> {
     let mut segments = Vec::new();
+    let mut ended = false;
     for slot in block[start..].chunks_exact(GNU_SPARSE_SLOT).take(count) {
-        if slot[0] == 0 {
-            break;
+        if slot.iter().all(|&b| b == 0) {
+            ended = true;
+            continue;
+        }
+        if ended || slot[0] == 0 || slot[12] == 0 {
+            return Err(EntryError::Sparse("its map goes on behind its end"));
         }
         let value = |field: &[u8]| {
             number(field)
@@ -164,31 +215,35 @@ fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|&b| b == 0).next().unwrap_or_default()
 }
 
-/// A numeric field: octal digits between spaces and NULs (empty is zero), or base-256 of GNU and
-/// star, two's complement below a leading marker bit.
+/// A numeric field: octal digits, spaces in front, spaces and NULs behind (NULs alone are zero); or
+/// base-256 of GNU and star, two's complement behind a byte that is 0x80 or, below zero, 0xFF.
 fn number(field: &[u8]) -> Option<i64> {
-    let (&first, rest) = field.split_first()?;
-    if first & 0x80 == 0 {
-        let blank = |b: &u8| matches!(b, b' ' | 0);
-        let start = field.iter().position(|b| !blank(b)).unwrap_or(field.len());
-        let end = field
-            .iter()
-            .rposition(|b| !blank(b))
-            .map_or(start, |p| p + 1);
-        return field[start..end]
-            .iter()
-            .try_fold(0_i64, |value, digit| match digit {
-                b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(digit - b'0')),
-                _ => None,
-            });
+    match field.split_first()? {
+        (0x80, rest) => base_256(0, rest),
+        (0xff, rest) => base_256(-1, rest),
+        _ => octal(field),
     }
-    let negative = first & 0x40 != 0;
-    // Bit 7 is the marker; bit 6 the sign, extended over it.
-    let top = if negative { first } else { first & 0x7f };
-    let mut value = i128::from(top.cast_signed());
-    for &byte in rest {
-        value = (value << 8) | i128::from(byte);
-    }
+}
+
+fn octal(field: &[u8]) -> Option<i64> {
+    let end = field.iter().rposition(|b| !matches!(b, b' ' | 0));
+    let Some(end) = end else {
+        // Spaces alone are zero to some, and an error to GNU tar.
+        return field.first().filter(|&&b| b == 0).map(|_| 0);
+    };
+    let start = field.iter().position(|&b| b != b' ')?;
+    field[start..=end]
+        .iter()
+        .try_fold(0_i64, |value, digit| match digit {
+            b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(digit - b'0')),
+            _ => None,
+        })
+}
+
+fn base_256(sign: i128, bytes: &[u8]) -> Option<i64> {
+    let value = bytes
+        .iter()
+        .fold(sign, |value, &byte| (value << 8) | i128::from(byte));
     i64::try_from(value).ok()
 }
 
@@ -216,6 +271,11 @@ mod tests {
             b"-1\0",
             b"8\0",
             b"64\x004\0",
+            b"\x00644\0",
+            b"\t644\0",
+            b"        ",
+            b"\x81\0\0\0\0\0\0\x01",
+            b"\xfe\0\0\0\0\0\0\x01",
         ] {
             assert_eq!(number(bad), None, "{bad:?}");
         }

@@ -12,4 +12,4 @@ pub(crate) mod tar;
 pub use problem::EntryError;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

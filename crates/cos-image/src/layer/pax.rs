@@ -77,8 +77,8 @@ fn split_record(data: &[u8]) -> Result<Record<'_>, EntryError> {
         .iter()
         .position(|&b| b == b'=')
         .ok_or(malformed("a record has no `=`"))?;
-    if equals == 0 {
-        return Err(malformed("a record has no key"));
+    if equals == 0 || record[..equals].contains(&0) {
+        return Err(malformed("a record has no key, or one with a NUL"));
     }
     Ok((&record[..equals], &record[equals + 1..], &data[length..]))
 }
@@ -94,7 +94,8 @@ pub(crate) fn decimal(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// A PAX time, rounded down to whole seconds: `1.9` is 1, `-0.1` is -1.
+/// A PAX time, rounded down to whole seconds: `1.9` is 1, `-0.1` is -1, as GNU tar and `tarfile` unpack it
+/// (libarchive rounds to 1970).
 fn time(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),
@@ -138,32 +139,6 @@ impl Pax {
         Ok(pax)
     }
 
-    /// Reads a header that holds for all entries after it. Only ownership and time make sense there.
-    pub(crate) fn merge_global(&mut self, data: &[u8], limits: &Limits) -> Result<(), EntryError> {
-        let mut global = Self::default();
-        for record in records(data) {
-            let (key, value) = record?;
-            match key {
-                b"uid" | b"gid" | b"mtime" => global.apply(key, value, limits)?,
-                b"path" | b"linkpath" | b"size" => {
-                    return Err(EntryError::GlobalPax(display(key)));
-                }
-                _ if key.starts_with(b"GNU.sparse.")
-                    || key.starts_with(b"SCHILY.xattr.")
-                    || key.starts_with(b"LIBARCHIVE.xattr.")
-                    || key.starts_with(b"SCHILY.dev") =>
-                {
-                    return Err(EntryError::GlobalPax(display(key)));
-                }
-                _ => {}
-            }
-        }
-        self.uid = global.uid.or(self.uid);
-        self.gid = global.gid.or(self.gid);
-        self.mtime = global.mtime.or(self.mtime);
-        Ok(())
-    }
-
     fn apply(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<(), EntryError> {
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
             return self.xattr(key, name, value, limits);
@@ -174,13 +149,12 @@ impl Pax {
             let value = base64_decode(value).ok_or_else(bad)?;
             return self.xattr(key, &name, &value, limits);
         }
-        // An empty value takes the record back: the main header counts.
-        if value.is_empty() {
-            return Ok(());
-        }
+        // To POSIX an empty value takes the record back, to others it is a value, or an error: none of
+        // these reads as one.
         let bad = || EntryError::BadPaxValue(display(key));
         let number = || decimal(value).ok_or_else(bad).map(Some);
         match key {
+            b"atime" | b"ctime" => drop(time(value).ok_or_else(bad)?),
             b"path" => self.path = Some(name(value).ok_or_else(bad)?),
             b"linkpath" => self.link_path = Some(name(value).ok_or_else(bad)?),
             b"size" => self.size = number()?,
@@ -195,8 +169,15 @@ impl Pax {
             b"GNU.sparse.size" => self.sparse.size = number()?,
             b"GNU.sparse.realsize" => self.sparse.real_size = number()?,
             b"GNU.sparse.numblocks" => self.sparse.count = number()?,
-            b"GNU.sparse.map" => self.sparse.map = Some(value.to_vec()),
-            _ if key.starts_with(b"GNU.sparse.") => {
+            b"GNU.sparse.map" => {
+                self.sparse.counted()?;
+                self.sparse.map = Some(value.to_vec());
+            }
+            b"SCHILY.realsize" | b"SUN.holesdata" => {
+                return Err(EntryError::Sparse("its format is that of star or Solaris"));
+            }
+            // libarchive looks at what follows only, whatever stands between.
+            _ if key.starts_with(b"GNU.sparse") => {
                 return Err(EntryError::Sparse("it has a record of an unknown kind"));
             }
             _ => {}
@@ -240,12 +221,41 @@ impl Pax {
     }
 }
 
+/// Checks a header that holds for all entries after it. Whether a second one adds to the first or takes
+/// its place, and whether it is looked at at all, differs: so nothing in it may mean anything.
+pub(crate) fn check_global(data: &[u8]) -> Result<(), EntryError> {
+    for record in records(data) {
+        let (key, _) = record?;
+        let vendor = key.split(|&b| b == b'.').next().unwrap_or_default();
+        let effective = if vendor.len() < key.len() {
+            matches!(vendor, b"GNU" | b"SCHILY" | b"LIBARCHIVE" | b"SUN" | b"RHT")
+        } else {
+            key != b"comment"
+        };
+        if effective {
+            return Err(EntryError::GlobalPax(display(key)));
+        }
+    }
+    Ok(())
+}
+
 impl PaxSparse {
+    /// GNU tar reads no map without the number of its segments in front.
+    fn counted(&self) -> Result<(), EntryError> {
+        match self.count {
+            Some(_) => Ok(()),
+            None => Err(EntryError::Sparse(
+                "the number of its segments does not stand in front of them",
+            )),
+        }
+    }
+
     /// Takes one half of a segment of format 0.0; says whether the record was one.
     fn pair(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<bool, EntryError> {
         let number = || decimal(value).ok_or_else(|| EntryError::BadPaxValue(display(key)));
         match key {
             b"GNU.sparse.offset" => {
+                self.counted()?;
                 if self.pending.replace(number()?).is_some() {
                     return Err(EntryError::Sparse("an offset has no length"));
                 }
@@ -266,9 +276,9 @@ impl PaxSparse {
     }
 }
 
-/// A name: no NUL inside.
+/// A name: something, and no NUL inside.
 fn name(value: &[u8]) -> Option<Vec<u8>> {
-    (!value.contains(&0)).then(|| value.to_vec())
+    (!value.is_empty() && !value.contains(&0)).then(|| value.to_vec())
 }
 
 fn percent_decode(text: &[u8]) -> Option<Vec<u8>> {
@@ -388,6 +398,9 @@ mod tests {
             ("uid", "1.0"),
             ("mtime", "now"),
             ("path", "a\0b"),
+            ("path", ""),
+            ("size", ""),
+            ("ctime", "+1"),
         ] {
             let data = record(key, value.as_bytes());
             assert!(
@@ -398,22 +411,18 @@ mod tests {
     }
 
     #[test]
-    fn global_headers_set_owner_and_time_only() {
-        let mut globals = Pax::default();
-        let limits = Limits::default();
-        let data = [
-            record("comment", b"x"),
-            record("mtime", b"7.5"),
-            record("uid", b"3"),
-        ]
-        .concat();
-        globals.merge_global(&data, &limits).unwrap();
-        assert_eq!(
-            (globals.mtime, globals.uid, globals.gid),
-            (Some(7), Some(3), None)
-        );
-        for key in ["path", "size", "GNU.sparse.major", "SCHILY.xattr.user.a"] {
-            let result = globals.merge_global(&record(key, b"1"), &limits);
+    fn global_headers_say_nothing() {
+        let data = [record("comment", b"x"), record("VENDOR.key", b"y")].concat();
+        assert!(check_global(&data).is_ok());
+        for key in [
+            "path",
+            "size",
+            "mtime",
+            "uid",
+            "GNU.sparse.major",
+            "SCHILY.xattr.user.a",
+        ] {
+            let result = check_global(&record(key, b"1"));
             assert!(matches!(result, Err(EntryError::GlobalPax(_))), "{key}");
         }
     }

@@ -21,6 +21,9 @@ pub enum EntryError {
     /// One block of zeroes, then more: neither an end nor a header.
     #[error("a single block of zeroes stands before more data")]
     LoneZeroBlock,
+    /// What other readers of tar do not understand alike.
+    #[error("readers of tar do not agree on it: {0}")]
+    Ambiguous(&'static str),
     /// Wrong header checksum.
     #[error("the header's checksum is wrong")]
     BadChecksum,
@@ -50,7 +53,7 @@ pub enum EntryError {
     /// Two PAX records of the same key and different values.
     #[error("PAX record {0} comes twice, with different values")]
     ConflictingPax(String),
-    /// A global PAX record that would rename or resize every entry.
+    /// A global PAX record that would change every entry.
     #[error("PAX record {0} cannot be global")]
     GlobalPax(String),
     /// Two extension headers of the same kind for one entry.
@@ -70,8 +73,8 @@ pub enum EntryError {
     /// An empty path.
     #[error("the path is empty")]
     EmptyPath,
-    /// A path that `..` leads out of the root.
-    #[error("the path leaves the root")]
+    /// A path with `..` in it.
+    #[error("the path has `..` in it, which may lead out of the root")]
     Escapes,
     /// A name over 255 bytes, or with a NUL.
     #[error("a name in the path is over 255 bytes or holds a NUL")]
@@ -90,8 +93,8 @@ pub enum EntryError {
         /// Deepest path allowed.
         max_depth: usize,
     },
-    /// A hard link out of the root.
-    #[error("the hard link's target {0} leaves the root")]
+    /// A hard link to a path with `..` in it.
+    #[error("the hard link's target {0} has `..` in it, which may lead out of the root")]
     LinkEscapes(String),
     /// A link to nothing.
     #[error("the link has no target")]
@@ -136,6 +139,14 @@ pub enum EntryError {
     /// Too many, too large, or misnamed extended attributes.
     #[error("bad extended attributes: {0}")]
     Xattrs(&'static str),
+    /// A layer made to decompress to very much.
+    #[error("the layer decompresses to more than {limit} bytes, over {ratio} times its size")]
+    Expansion {
+        /// As many bytes as it may decompress to.
+        limit: u64,
+        /// Times its size.
+        ratio: u64,
+    },
     /// A limit that the whole image shares.
     #[error("the image has more than {limit} {what}")]
     Exhausted {

@@ -1,5 +1,6 @@
 //! Sparse files: the segments of data, and the holes between them.
 
+use super::header::BLOCK;
 use super::pax::{PaxSparse, decimal};
 use super::problem::EntryError;
 use crate::limits::Limits;
@@ -28,6 +29,12 @@ impl SparseMap {
         let mut end = 0;
         let mut total = 0_u64;
         for &(offset, length) in &segments {
+            // GNU tar begins each segment in a block of its own; others put them together.
+            if length > 0 && !total.is_multiple_of(BLOCK as u64) {
+                return Err(EntryError::Sparse(
+                    "a segment before the last does not fill its blocks",
+                ));
+            }
             if offset < end {
                 return Err(EntryError::Sparse(
                     "its segments overlap or are out of order",
@@ -53,6 +60,8 @@ impl PaxSparse {
     /// Whether any sparse record was there.
     pub(crate) fn is_present(&self) -> bool {
         self.major.is_some()
+            || self.minor.is_some()
+            || self.name.is_some()
             || self.map.is_some()
             || self.size.is_some()
             || self.real_size.is_some()
@@ -62,10 +71,10 @@ impl PaxSparse {
 
     /// Whether the map stands in front of the data (format 1.0).
     pub(crate) fn map_in_data(&self) -> Result<bool, EntryError> {
-        match (self.major, self.minor.unwrap_or(0)) {
-            (None | Some(0), _) => Ok(false),
-            (Some(1), 0) => Ok(true),
-            _ => Err(EntryError::Sparse("its format is newer than 1.0")),
+        match (self.major, self.minor) {
+            (None, None) => Ok(false),
+            (Some(1), Some(0)) => Ok(true),
+            _ => Err(EntryError::Sparse("its format is none of 0.0, 0.1 and 1.0")),
         }
     }
 
@@ -74,6 +83,7 @@ impl PaxSparse {
         let segments = match &self.map {
             Some(map) if self.pairs.is_empty() => comma_separated(map, limits)?,
             Some(_) => return Err(EntryError::Sparse("it has two maps")),
+            None if self.pairs.is_empty() => return Err(EntryError::Sparse("it has no map")),
             None => self.pairs.clone(),
         };
         match self.count {
@@ -160,7 +170,8 @@ mod tests {
 
     #[test]
     fn maps_are_checked() {
-        assert!(map(&[(0, 2), (4, 2), (8, 0)], 8, 4).is_ok());
+        assert!(map(&[(0, 512), (1024, 2), (2048, 0)], 2048, 514).is_ok());
+        assert!(map(&[(0, 2), (4, 2), (8, 0)], 8, 4).is_err());
         assert!(map(&[], 1 << 30, 0).is_ok());
         assert!(map(&[(4, 2), (0, 2)], 8, 4).is_err());
         assert!(map(&[(0, 4), (2, 2)], 8, 6).is_err());

@@ -4,7 +4,7 @@
 //! does not do is judge paths; that is [`super::entry`]'s part.
 
 use super::header::{BLOCK, Header, gnu_sparse_extension};
-use super::pax::Pax;
+use super::pax::{self, Pax};
 use super::problem::{EntryError, TarError};
 use super::sparse::{MapReader, SparseMap};
 use crate::limits::Limits;
@@ -87,7 +87,6 @@ pub(crate) struct TarReader<'l, R> {
     /// Content and padding of the current member that was not read yet.
     content_left: u64,
     padding_left: u64,
-    globals: Pax,
     /// What to call the place when something is wrong.
     at: Option<Vec<u8>>,
 }
@@ -100,7 +99,6 @@ impl<'l, R: Input> TarReader<'l, R> {
             position: 0,
             content_left: 0,
             padding_left: 0,
-            globals: Pax::default(),
             at: None,
         }
     }
@@ -154,18 +152,18 @@ impl<'l, R: Input> TarReader<'l, R> {
             return Ok(None);
         }
         let mut pending = Pending::default();
+        let mut extended = false;
         let mut block = [0; BLOCK];
         loop {
             if !self.header_block(&mut block)? {
-                if pending.long_name.is_some()
-                    || pending.long_link.is_some()
-                    || pending.pax.is_some()
-                {
-                    return Err(EntryError::DanglingExtension);
-                }
-                return Ok(None);
+                return if extended {
+                    Err(EntryError::DanglingExtension)
+                } else {
+                    Ok(None)
+                };
             }
             let header = Header::new(&block)?;
+            extended = true;
             match header.type_flag() {
                 b'L' => set_once(&mut pending.long_name, "GNU long name", || {
                     self.long(header)
@@ -179,7 +177,7 @@ impl<'l, R: Input> TarReader<'l, R> {
                 })?,
                 b'g' => {
                     let data = self.extension(header)?;
-                    self.globals.merge_global(&data, self.limits)?;
+                    pax::check_global(&data)?;
                 }
                 _ => return self.member(header, pending).map(Some),
             }
@@ -206,7 +204,8 @@ impl<'l, R: Input> TarReader<'l, R> {
         while filled < BLOCK {
             let chunk = self.input.fill_buf().map_err(EntryError::read)?;
             if chunk.is_empty() {
-                return if filled == 0 {
+                // An archive of no bytes at all is none.
+                return if filled == 0 && self.position > 0 {
                     Ok(false)
                 } else {
                     Err(EntryError::Truncated)
@@ -261,8 +260,25 @@ impl<'l, R: Input> TarReader<'l, R> {
             data.extend_from_slice(chunk);
             Ok(())
         })?;
-        self.skip(padding(size))?;
+        self.zeroes(padding(size))?;
         Ok(data)
+    }
+
+    /// What fills the last block of an extension header, where some readers read on.
+    fn zeroes(&mut self, length: u64) -> Result<(), EntryError> {
+        let mut clean = true;
+        self.content_left = length;
+        self.content(length, |chunk| {
+            clean &= chunk.iter().all(|&b| b == 0);
+            Ok(())
+        })?;
+        if clean {
+            Ok(())
+        } else {
+            Err(EntryError::Ambiguous(
+                "an extension header longer than it says",
+            ))
+        }
     }
 
     /// A GNU long name: ends with NULs, has none inside.
@@ -279,21 +295,16 @@ impl<'l, R: Input> TarReader<'l, R> {
 
     fn member(&mut self, header: Header<'_>, pending: Pending) -> Result<Member, EntryError> {
         let pax = pending.pax.unwrap_or_default();
-        let path = pax
-            .sparse
-            .name
-            .clone()
-            .or_else(|| pax.path.clone())
-            .or(pending.long_name)
-            .unwrap_or_else(|| header.name());
+        let path = pax.sparse.name.clone().or_else(|| pax.path.clone());
+        let path = one_of(path, pending.long_name)?.unwrap_or_else(|| header.name());
         self.at = Some(path.clone());
-        let link = pax
-            .link_path
-            .clone()
-            .or(pending.long_link)
-            .unwrap_or_else(|| header.link_name());
+        if pending.long_link.is_some() && header.link_name().is_empty() {
+            return Err(EntryError::Ambiguous("a long link target in front of none"));
+        }
+        let link = one_of(pax.link_path.clone(), pending.long_link)?;
+        let link = link.unwrap_or_else(|| header.link_name());
         let stored = stored_size(header, &pax)?;
-        let kind = kind(header.type_flag(), &path, stored)?;
+        let kind = kind(header, &path, stored)?;
         if kind != MemberKind::File && stored != 0 {
             return Err(EntryError::UnexpectedSize(stored));
         }
@@ -302,9 +313,9 @@ impl<'l, R: Input> TarReader<'l, R> {
             kind,
             link,
             permissions: (header.mode()? & 0o7777).cast_unsigned() as u16,
-            uid: owner(pax.uid.or(self.globals.uid), header.uid())?,
-            gid: owner(pax.gid.or(self.globals.gid), header.gid())?,
-            mtime: match pax.mtime.or(self.globals.mtime) {
+            uid: owner(pax.uid, header.uid())?,
+            gid: owner(pax.gid, header.gid())?,
+            mtime: match pax.mtime {
                 Some(mtime) => mtime,
                 None => header.mtime()?,
             },
@@ -316,10 +327,15 @@ impl<'l, R: Input> TarReader<'l, R> {
             xattrs: Xattrs::new(),
             path,
         };
-        if header.type_flag() == b'S' {
-            self.gnu_sparse(header, &mut member)?;
-        } else if pax.sparse.is_present() {
-            self.pax_sparse(&pax, &mut member)?;
+        match (header.type_flag(), pax.sparse.is_present()) {
+            (b'S', false) if pax.size.is_none() => self.gnu_sparse(header, &mut member)?,
+            (b'0', true) if header.is_ustar() => self.pax_sparse(&pax, &mut member)?,
+            (b'S', _) | (_, true) => {
+                return Err(EntryError::Sparse(
+                    "it is partly in GNU's way and partly in PAX",
+                ));
+            }
+            (_, false) => {}
         }
         member.xattrs = pax.xattrs;
         member.offset = self.position;
@@ -352,9 +368,6 @@ impl<'l, R: Input> TarReader<'l, R> {
     }
 
     fn pax_sparse(&mut self, pax: &Pax, member: &mut Member) -> Result<(), EntryError> {
-        if member.kind != MemberKind::File {
-            return Err(EntryError::Sparse("it is not a file"));
-        }
         let sparse = &pax.sparse;
         let size = match (sparse.real_size, sparse.size) {
             (Some(real), Some(size)) if real != size => {
@@ -403,6 +416,16 @@ fn set_once<T>(
     Ok(())
 }
 
+/// A name from a PAX record or from a GNU header: where both are, each is the right one to somebody.
+fn one_of(pax: Option<Vec<u8>>, gnu: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, EntryError> {
+    match (pax, gnu) {
+        (Some(pax), Some(gnu)) if pax != gnu => Err(EntryError::Ambiguous(
+            "a name in PAX and another in GNU's way",
+        )),
+        (pax, gnu) => Ok(pax.or(gnu)),
+    }
+}
+
 fn padding(size: u64) -> u64 {
     size.wrapping_neg() % BLOCK as u64
 }
@@ -424,14 +447,19 @@ fn stored_size(header: Header<'_>, pax: &Pax) -> Result<u64, EntryError> {
     }
 }
 
-fn kind(flag: u8, path: &[u8], stored: u64) -> Result<MemberKind, EntryError> {
-    match flag {
-        // v7 and BSD write a directory as an empty file with a slash at its end.
-        b'0' | 0 if path.ends_with(b"/") => match stored {
-            0 => Ok(MemberKind::Directory),
-            _ => Err(EntryError::UnexpectedSize(stored)),
-        },
-        b'0' | 0 | b'7' | b'S' => Ok(MemberKind::File),
+fn kind(header: Header<'_>, path: &[u8], stored: u64) -> Result<MemberKind, EntryError> {
+    match header.type_flag() {
+        b'0' | 0 | b'7' | b'S' => {
+            let slashes = (path.ends_with(b"/"), header.name().ends_with(b"/"));
+            match (header.type_flag(), slashes) {
+                (_, (false, false)) => Ok(MemberKind::File),
+                // v7 and BSD write a directory as an empty file with a slash at its end.
+                (0, (true, true)) if stored == 0 && path.iter().any(|&b| b != b'/') => {
+                    Ok(MemberKind::Directory)
+                }
+                _ => Err(EntryError::Ambiguous("a file whose name ends in a slash")),
+            }
+        }
         b'1' => Ok(MemberKind::HardLink),
         b'2' => Ok(MemberKind::Symlink),
         b'3' => Ok(MemberKind::CharDevice),
@@ -456,13 +484,18 @@ fn owner(pax: Option<u64>, header: Result<i64, EntryError>) -> Result<u32, Entry
 
 /// Device numbers in the kernel's range (`linux/kdev_t.h`: 12 and 20 bits); zero for what is no device.
 fn device(header: Header<'_>, pax: &Pax, kind: MemberKind) -> Result<(u32, u32), EntryError> {
+    let (major, minor) = header.device()?;
     if !matches!(kind, MemberKind::CharDevice | MemberKind::BlockDevice) {
         return Ok((0, 0));
     }
-    let (mut major, mut minor) = header.device()?;
-    let number = |value: Option<u64>, or: i64| value.map_or(or, |v| i64::try_from(v).unwrap_or(-1));
-    major = number(pax.major, major);
-    minor = number(pax.minor, minor);
+    let differs = |record: Option<u64>, number: i64| {
+        record.is_some_and(|record| i64::try_from(record) != Ok(number))
+    };
+    if differs(pax.major, major) || differs(pax.minor, minor) {
+        return Err(EntryError::Ambiguous(
+            "device numbers in PAX and others in the header",
+        ));
+    }
     if (0..1 << 12).contains(&major) && (0..1 << 20).contains(&minor) {
         Ok((major.cast_unsigned() as u32, minor.cast_unsigned() as u32))
     } else {
