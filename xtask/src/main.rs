@@ -17,6 +17,7 @@ mod dist;
 mod docs;
 mod fuzz;
 mod links;
+mod powercut;
 mod steps;
 mod test;
 
@@ -43,6 +44,8 @@ enum Command {
     Ci,
     /// Feed made-up bytes to the parsers of foreign ones.
     Fuzz(fuzz::Arguments),
+    /// Cut the power at every write of every operation, and print what boots then.
+    Powercut(powercut::Arguments),
     /// Measure, and print a table.
     Bench(bench::Arguments),
     /// Build the book and the API documentation.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Ci => ci::run(),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Powercut(arguments) => powercut::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Docs(arguments) => docs::run(&arguments),
         Command::Dist => dist::run(),

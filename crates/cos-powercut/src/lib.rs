@@ -17,6 +17,8 @@
 //! Development only, like `cos-testkit`. What is not modelled: a disk that lies about a flush, and
 //! bits that change by themselves.
 
+pub mod disk;
+pub mod examine;
 mod ext4;
 pub mod fixture;
 mod loader;
@@ -25,14 +27,18 @@ mod random;
 mod recorder;
 pub mod replay;
 mod report;
+pub mod scenario;
 mod states;
+pub mod survey;
+mod table;
 mod working_copy;
 
+pub use disk::{DiskView, LoopDisk};
 pub use ext4::Ext4;
 pub use loader::{Known, View, grub_reads, look};
 pub use log::{Entry, Flags, Log};
 pub use recorder::{Mark, Mounted, Recorder, Recording, unavailable};
-pub use report::{Operation, Report, Row, Verdict};
+pub use report::{HEAD, Operation, Report, Row, Verdict};
 pub use states::{Cut, Sampling, State, States};
 pub use working_copy::WorkingCopy;
 

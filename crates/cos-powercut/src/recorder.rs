@@ -67,19 +67,32 @@ impl Recorder {
     /// Records the disk `image`, which itself is not changed, from the mounting of the ext4 in one of
     /// its partitions on.
     pub fn start(image: &Path, part: Part) -> Result<Self> {
+        let mut recorder = Self::start_disk(image)?;
+        let mounted = Mounted::new(&recorder.disk(), &recorder.mount_point(), part)?;
+        recorder.mounted = Some(mounted);
+        Ok(recorder)
+    }
+
+    /// Records the disk `image`, which itself is not changed, from now on. Whoever works on
+    /// [`Self::disk`] must have let go of it when the recording is to end.
+    pub fn start_disk(image: &Path) -> Result<Self> {
         // In memory where there is a place for that.
         let directory = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new())?;
         let inside = |name| directory.path().join(name);
         WorkingCopy::new(image, inside("base.img"))?;
         WorkingCopy::new(image, inside("disk.img"))?;
         let daemon = Daemon::start(directory.path())?;
-        let mounted = Mounted::new(&inside("export.img"), &inside("mnt"), part)?;
         Ok(Self {
-            mounted: Some(mounted),
+            mounted: None,
             daemon,
             directory,
             marks: Vec::new(),
         })
+    }
+
+    /// The disk that is recorded, as a file.
+    pub fn disk(&self) -> PathBuf {
+        self.directory.path().join("export.img")
     }
 
     /// Where the file system is mounted.
@@ -106,8 +119,9 @@ impl Recorder {
     /// Ends the recording.
     pub fn stop(mut self) -> Result<Recording> {
         let disk_bytes = fs_err::metadata(self.directory.path().join("base.img"))?.len();
-        let mounted = self.mounted.take().context("not mounted")?;
-        mounted.end()?;
+        if let Some(mounted) = self.mounted.take() {
+            mounted.end()?;
+        }
         self.daemon.stop()?;
         let log = Log::open(&self.directory.path().join("log"), disk_bytes)?;
         let marks = self.marks.into_iter();
