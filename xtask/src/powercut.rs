@@ -2,7 +2,7 @@
 
 use crate::{apt, cargo};
 use anyhow::bail;
-use cos_testkit::is_root;
+use cos_testkit::{is_root, process};
 
 /// Other people's programs that it needs.
 const TOOLS: &[&str] = &[
@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// A tenth of the samples.
     #[arg(long)]
     quick: bool,
+    /// Also kill upgrades at their system calls, and let each write of one fail.
+    #[arg(long)]
+    faults: bool,
     /// Write the table into the book.
     #[arg(long)]
     write_docs: bool,
@@ -38,12 +41,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         bail!("the power-cut rig attaches loop devices and mounts file systems: it needs root");
     }
     apt::ensure_tools(TOOLS)?;
+    let package = ["--quiet", "--locked", "--package", "cos-powercut"];
+    process::run(cargo::command("build").args(package).arg("--bins"))?;
     let mut command = cargo::command("run");
-    command.args(["--quiet", "--locked", "--package", "cos-powercut"]);
-    command.args(["--bin", "cos-powercut", "--"]);
+    command.args(package).args(["--bin", "cos-powercut", "--"]);
     for (flag, given) in [
         ("--json", arguments.json),
         ("--quick", arguments.quick),
+        ("--faults", arguments.faults),
         ("--write-docs", arguments.write_docs),
     ] {
         if given {

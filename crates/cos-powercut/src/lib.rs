@@ -20,6 +20,7 @@
 pub mod disk;
 pub mod examine;
 mod ext4;
+pub mod faults;
 pub mod fixture;
 mod loader;
 mod log;
@@ -37,7 +38,7 @@ pub use disk::{DiskView, LoopDisk};
 pub use ext4::Ext4;
 pub use loader::{Known, View, grub_reads, look};
 pub use log::{Entry, Flags, Log};
-pub use recorder::{Mark, Mounted, Recorder, Recording, unavailable};
+pub use recorder::{FaultyDisk, Mark, Mounted, Recorder, Recording, unavailable};
 pub use report::{HEAD, Operation, Report, Row, Verdict};
 pub use states::{Cut, Sampling, State, States};
 pub use working_copy::WorkingCopy;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use cos_boot::{Attempts, BootState, SNAPSHOTS_DIRECTORY, Tries};
 use cos_store::Store;
 use fs_err::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Large enough for more than one group of blocks.
 pub const STATE_BYTES: u64 = 160 << 20;
@@ -99,6 +99,16 @@ impl Scenario {
         let id = id(digit)?;
         self.run(name, |store| add(store, &id), None)?;
         self.known.remember(&self.store, &id)
+    }
+
+    /// Remembers a snapshot that was written in another way.
+    pub fn remember(&mut self, digit: char) -> Result<()> {
+        self.known.remember(&self.store, &id(digit)?)
+    }
+
+    /// The disk that is recorded.
+    pub fn disk(&self) -> PathBuf {
+        self.recorder.disk()
     }
 
     /// Commits a state.

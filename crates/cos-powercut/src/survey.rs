@@ -3,13 +3,14 @@
 use crate::disk::Histories;
 use crate::disk::Recorded as DiskRecorded;
 use crate::examine::{self, Again, Closer, Depth};
+use crate::faults::{Outcome, fail_writes, kill_upgrades};
 use crate::report::{HEAD, Report, Row};
 use crate::scenario::{Scenario, lifecycle};
 use anyhow::{Context, Result, bail};
 use cos_sys::checkpoint::checkpoint;
 use serde_json::{Value, json};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// States drawn besides the enumerated ones, in each history.
@@ -26,6 +27,8 @@ pub struct Wanted {
     pub operation: Option<String>,
     /// By how much fewer samples are drawn.
     pub divisor: usize,
+    /// Whether there are faults besides cuts, and the program that they strike.
+    pub faults: Option<PathBuf>,
 }
 
 /// What was found of one operation.
@@ -42,6 +45,7 @@ struct Found {
 pub struct Survey {
     rows: Vec<Found>,
     looks: Closer,
+    faults: Vec<(&'static str, Outcome)>,
     trouble: Vec<String>,
     took: Duration,
 }
@@ -108,6 +112,16 @@ pub fn run(wanted: &Wanted, say: impl Fn(&str)) -> Result<Survey> {
         let looks = recorded.examine(histories.images(), depth)?;
         survey.add("", &recorded.report, looks);
     }
+    if let Some(program) = &wanted.faults {
+        say("an upgrade that is killed at its system calls");
+        let every = wanted.divisor.max(1);
+        // Half of the calls are some 3,000.
+        let killed = kill_upgrades(&histories, program, 2 * every)?;
+        survey.faults.push(("killed at a system call", killed));
+        say("a disk that cannot write, sector by sector");
+        let failed = fail_writes(every)?;
+        survey.faults.push(("a sector cannot be written", failed));
+    }
     survey.rows.extend(Found::again(&survey.looks.again));
     survey.took = begin.elapsed();
     say(&survey.to_string());
@@ -128,7 +142,8 @@ impl Survey {
 
     /// Whether nothing was lost, and something boots in every state.
     pub fn is_good(&self) -> bool {
-        self.rows.iter().all(|row| row.bad == 0) && self.looks.trouble.is_empty()
+        let faults = self.faults.iter().all(|(_, it)| it.trouble.is_empty());
+        faults && self.rows.iter().all(|row| row.bad == 0) && self.looks.trouble.is_empty()
     }
 
     /// The operations in one line.
@@ -140,6 +155,19 @@ impl Survey {
     fn table(&self) -> String {
         let lines: String = self.rows.iter().map(|row| row.line.as_str()).collect();
         format!("{HEAD}{lines}")
+    }
+
+    fn faults(&self) -> String {
+        if self.faults.is_empty() {
+            return String::new();
+        }
+        let head =
+            "\n| fault of an upgrade | times | old | new | trouble |\n|---|--:|--:|--:|--:|\n";
+        let line = |(what, it): &(&str, Outcome)| {
+            let (times, old, new, trouble) = (it.faults, it.old, it.new, it.trouble.len());
+            format!("| {what} | {times} | {old} | {new} | {trouble} |\n")
+        };
+        format!("{head}{}", self.faults.iter().map(line).collect::<String>())
     }
 
     fn summary(&self) -> String {
@@ -166,8 +194,8 @@ impl Survey {
         let [begin, end] = MARKS;
         let (before, rest) = text.split_once(begin).context("no place for the table")?;
         let (_, after) = rest.split_once(end).context("no place for the table")?;
-        let (table, summary) = (self.table(), self.summary());
-        let text = format!("{before}{begin}\n{table}\n{summary}\n\n{end}{after}");
+        let (table, summary, faults) = (self.table(), self.summary(), self.faults());
+        let text = format!("{before}{begin}\n{table}\n{summary}\n{faults}\n{end}{after}");
         Ok(fs_err::write(page, text)?)
     }
 }
@@ -212,6 +240,12 @@ impl Found {
 impl fmt::Display for Survey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n{}\n{}", self.table(), self.summary())?;
+        writeln!(f, "{}", self.faults())?;
+        for (_, outcome) in &self.faults {
+            for line in outcome.said.iter().chain(&outcome.trouble) {
+                writeln!(f, "{line}")?;
+            }
+        }
         for line in self.trouble.iter().chain(&self.looks.trouble) {
             writeln!(f, "{line}")?;
         }

@@ -7,7 +7,9 @@
     reason = "a test fails by panicking, and these show what they found"
 )]
 
-use cos_powercut::disk::{Histories, Recorded};
+use cos_ops::machine::Mode;
+use cos_ops::upgrade::{Extent, Target};
+use cos_powercut::disk::{Histories, LoopDisk, Recorded, Running};
 use cos_powercut::examine::Depth;
 use cos_powercut::unavailable;
 
@@ -64,5 +66,40 @@ fn a_disk_that_is_cut_while_it_grows_boots() {
     if can_run("a_disk_that_is_cut_while_it_grows_boots") {
         let histories = Histories::new().unwrap();
         nothing_is_lost(&histories, histories.growth().unwrap(), 300);
+    }
+}
+
+/// Two disks that are alike to the last identity: operations stay on the one that was booted from.
+#[test]
+fn of_two_disks_with_the_same_names_only_its_own_is_changed() {
+    if !can_run("of_two_disks_with_the_same_names_only_its_own_is_changed") {
+        return;
+    }
+    let histories = Histories::new().unwrap();
+    let temp = cos_testkit::temp_dir().unwrap();
+    let (first, second) = (temp.path().join("first"), temp.path().join("second"));
+    fs_err::copy(histories.installed().unwrap(), &first).unwrap();
+    fs_err::copy(&first, &second).unwrap();
+    let before = fs_err::read(&first).unwrap();
+    for (own, other) in [(&second, &first), (&first, &second)] {
+        let untouched = fs_err::read(other).unwrap();
+        let disks = [other, own].map(|image| LoopDisk::attach(image).unwrap());
+        let running = Running::boot(&disks[1], histories.images(), Mode::Active).unwrap();
+        running
+            .upgrade("2", Target::Recovery, Extent::Whole)
+            .unwrap();
+        running.upgrade("2", Target::System, Extent::Whole).unwrap();
+        running.shut_down().unwrap();
+        for disk in disks {
+            disk.detach().unwrap();
+        }
+        assert!(
+            fs_err::read(other).unwrap() == untouched,
+            "the other disk was changed"
+        );
+        assert!(
+            fs_err::read(own).unwrap() != before,
+            "its own disk was not changed"
+        );
     }
 }

@@ -23,6 +23,9 @@ struct Arguments {
     /// A tenth of the samples.
     #[arg(long)]
     quick: bool,
+    /// Also kill upgrades at their system calls, and let each write of one fail.
+    #[arg(long)]
+    faults: bool,
     /// Write the table into the book.
     #[arg(long)]
     write_docs: bool,
@@ -40,7 +43,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
+    // Built beside this one.
+    let upgrade = std::env::current_exe()?.with_file_name("cos-powercut-upgrade");
     let wanted = Wanted {
+        faults: arguments.faults.then_some(upgrade),
         operation: arguments.operation.clone(),
         divisor: if arguments.quick { 10 } else { 1 },
     };

@@ -73,6 +73,11 @@ impl<'h> DiskHistory<'h> {
         Ok(history)
     }
 
+    /// What is there before the first operation is a disk that is being installed to.
+    pub fn start_unfinished(&mut self) {
+        self.now = DiskView::Unfinished;
+    }
+
     /// Does something; once it has returned, what it made of the disk must boot.
     pub fn run(
         &mut self,
@@ -128,7 +133,7 @@ impl<'h> DiskHistory<'h> {
     }
 
     /// Remembers the boot loader that is on the disk now, besides the one before it.
-    pub(super) fn remember_loader(&mut self) -> Result<()> {
+    pub fn remember_loader(&mut self) -> Result<()> {
         self.known.remember_disk(&self.recorder.disk())
     }
 

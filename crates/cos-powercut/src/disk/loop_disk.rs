@@ -33,7 +33,7 @@ impl LoopDisk {
     }
 
     /// Makes the partitions known that the kernel does not know yet.
-    fn tell(&self) -> Result<()> {
+    pub fn tell(&self) -> Result<()> {
         let file = OpenOptions::new().read(true).write(true).open(&self.node)?;
         let size = cos_disk::sparse::size_of(&file)?;
         let Ok(table) = cos_sys::gpt::Table::read(&file, size, 512) else {

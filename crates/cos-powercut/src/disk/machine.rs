@@ -18,7 +18,7 @@ use cos_ops::reset::{Fate, ResetPartitions, ResetRequest, reset};
 use cos_ops::root::convert::{CompressionChoice, ImageRequest};
 use cos_ops::snapshots::{boot_once, pin, roll_back};
 use cos_ops::upgrade::{Extent, Outcome, Target, UpgradeRequest, Wanted, upgrade};
-use cos_store::Store;
+use cos_store::{SnapshotId, Store};
 use cos_sys::mount::{Mount, mount, unmount};
 use cos_testkit::{TempDir, images};
 use std::collections::BTreeMap;
@@ -44,22 +44,31 @@ impl Images {
         Ok(Self { directory })
     }
 
-    fn request(&self, version: &str) -> Result<ImageRequest> {
+    /// The tree of a version.
+    pub fn tree(&self, version: &str) -> Result<PathBuf> {
         let tree = self.directory.path().join(version);
         if !tree.exists() {
             images::tiniest(&tree, version)?;
         }
-        let choice = PlatformChoice::Prefer(Platform::linux(std::env::consts::ARCH));
-        Ok(ImageRequest {
-            source: format!("dir:{}", tree.display()).parse()?,
-            overlays: Vec::new(),
-            options: Options::new(choice, self.directory.path()),
-            compression: CompressionChoice::Auto,
-            threads: 1,
-            time: None,
-        })
+        Ok(tree)
     }
 
+    /// The tree of a version that has so many small files besides: reading each of them takes some system
+    /// calls.
+    pub fn tree_of_many(&self, version: &str, files: usize) -> Result<PathBuf> {
+        let tree = self.tree(version)?;
+        let directory = tree.join("usr/share/many");
+        fs_err::create_dir_all(&directory)?;
+        for number in 0..files {
+            let text = format!("{version} {number}\n");
+            fs_err::write(directory.join(number.to_string()), text)?;
+        }
+        Ok(tree)
+    }
+
+    fn request(&self, version: &str) -> Result<ImageRequest> {
+        image_request(&self.tree(version)?, self.directory.path())
+    }
     fn source(&self, version: &str) -> Result<SnapshotSource> {
         Ok(SnapshotSource::Image(Box::new(self.request(version)?)))
     }
@@ -124,16 +133,7 @@ impl<'r> Running<'r> {
         let node = disk.partition(role.number());
         mount_at(&node, &places.source(), "ro")?;
         let store = Store::new(places.source());
-        let boot = BootReport {
-            mode,
-            snapshot: store.state()?.active,
-            root_hash: String::new(),
-            source: node,
-            trial: false,
-            fallback: false,
-            persistent: true,
-            warnings: Vec::new(),
-        };
+        let boot = report(mode, store.state()?.active, node);
         Ok(Self {
             disk,
             images,
@@ -157,32 +157,7 @@ impl<'r> Running<'r> {
 
     /// `cos upgrade`.
     pub fn upgrade(&self, version: &str, target: Target, extent: Extent) -> Result<()> {
-        let image = self.images.request(version)?;
-        let request = UpgradeRequest {
-            wanted: Wanted {
-                source: Some(image.source.clone()),
-                version: None,
-                follow: false,
-            },
-            image,
-            target,
-            extent,
-            force: false,
-            scratch: Vec::new(),
-        };
-        let done = upgrade(
-            &request,
-            &self.machine,
-            &Config::default(),
-            &NoHooks,
-            &Silent,
-        )?;
-        let wanted = match extent {
-            Extent::Download => Outcome::Staged,
-            _ => Outcome::Committed,
-        };
-        ensure!(done.outcome == wanted, "upgrade: {:?}", done.outcome);
-        Ok(())
+        upgrade_to(&self.machine, self.images.request(version)?, target, extent)
     }
 
     /// `cos boot good`.
@@ -288,4 +263,76 @@ impl Drop for Look {
             drop(unmount(self.directory.path(), true));
         }
     }
+}
+
+fn image_request(tree: &Path, scratch: &Path) -> Result<ImageRequest> {
+    let choice = PlatformChoice::Prefer(Platform::linux(std::env::consts::ARCH));
+    Ok(ImageRequest {
+        source: format!("dir:{}", tree.display()).parse()?,
+        overlays: Vec::new(),
+        options: Options::new(choice, scratch),
+        compression: CompressionChoice::Auto,
+        threads: 1,
+        time: None,
+    })
+}
+
+/// `cos upgrade` of the machine that has COS_STATE mounted at `run`/source, to the image that is unpacked
+/// at `tree`: what a process of its own does, to be killed.
+pub fn upgrade_at(run: &Path, tree: &Path) -> Result<()> {
+    let places = Places {
+        run: run.to_owned(),
+        lock: run.join("lock"),
+    };
+    let snapshot = Store::new(places.source()).state()?.active;
+    let machine = Machine {
+        boot: report(Mode::Active, snapshot, PathBuf::new()),
+        places,
+    };
+    upgrade_to(
+        &machine,
+        image_request(tree, run)?,
+        Target::System,
+        Extent::Whole,
+    )
+}
+
+fn report(mode: Mode, snapshot: SnapshotId, source: PathBuf) -> BootReport {
+    BootReport {
+        mode,
+        snapshot,
+        root_hash: String::new(),
+        source,
+        trial: false,
+        fallback: false,
+        persistent: true,
+        warnings: Vec::new(),
+    }
+}
+
+fn upgrade_to(
+    machine: &Machine,
+    image: ImageRequest,
+    target: Target,
+    extent: Extent,
+) -> Result<()> {
+    let request = UpgradeRequest {
+        wanted: Wanted {
+            source: Some(image.source.clone()),
+            version: None,
+            follow: false,
+        },
+        image,
+        target,
+        extent,
+        force: false,
+        scratch: Vec::new(),
+    };
+    let done = upgrade(&request, machine, &Config::default(), &NoHooks, &Silent)?;
+    let wanted = match extent {
+        Extent::Download => Outcome::Staged,
+        _ => Outcome::Committed,
+    };
+    ensure!(done.outcome == wanted, "upgrade: {:?}", done.outcome);
+    Ok(())
 }

@@ -13,6 +13,6 @@ pub use check::{Expected, bring_up};
 pub use histories::Histories;
 pub use history::DiskHistory;
 pub use loop_disk::{LoopDisk, parts_of};
-pub use machine::{Images, MIB, Running};
+pub use machine::{Images, MIB, Running, upgrade_at};
 pub use recorded::{Data, Recorded};
 pub use view::{Absent, DiskKnown, DiskView, look_at};
