@@ -11,6 +11,7 @@ const TOOLS: &[&str] = &[
     "debugfs",
     "e2fsck",
     "grub-fstest",
+    "grub-emu",
     "losetup",
     "strace",
 ];

@@ -272,8 +272,8 @@ fn fail(
     let seen = look(&WorkingCopy::new(disk.path(), copy)?, part, known)?;
     ensure!(views.contains(&seen), "the boot loader: {seen}");
     // What the kernel noted of errors is settled, as at boot.
-    let status = e2fsck(disk.path(), part, "-p")?;
-    ensure!(status <= 1, "e2fsck -p: exit status {status}");
+    let mended = e2fsck(disk.path(), part, "-p")?;
+    ensure!(mended <= 1, "e2fsck -p: exit status {mended}");
     let target = disk.path().with_extension("mnt");
     fs_err::create_dir(&target)?;
     let mounted = Mounted::new(disk.path(), &target, part)?;

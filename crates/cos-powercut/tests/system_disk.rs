@@ -18,7 +18,14 @@ fn can_run(name: &str) -> bool {
         cos_testkit::skip(name, &reason);
         return false;
     }
-    cos_testkit::need_tools(&["mke2fs", "debugfs", "e2fsck", "grub-fstest", "losetup"]);
+    cos_testkit::need_tools(&[
+        "mke2fs",
+        "debugfs",
+        "e2fsck",
+        "grub-fstest",
+        "grub-emu",
+        "losetup",
+    ]);
     true
 }
 

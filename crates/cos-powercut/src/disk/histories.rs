@@ -1,16 +1,14 @@
 //! The histories of which everything that is done to a disk consists.
 
-use super::LoopDisk;
 use super::check::MINE;
 use super::history::{Between, DiskHistory, nothing};
 use super::machine::{Images, Look, MIB, Running, Wipe};
 use super::recorded::{DATA, Data, Recorded};
 use super::view::DiskView;
-use crate::Part;
-use crate::ext4::Ext4;
+use super::{LoopDisk, grub};
 use crate::loader::View;
 use anyhow::{Context, Result, ensure};
-use cos_boot::{ATTEMPT_ENVIRONMENT, BootState, decide};
+use cos_boot::{BootState, decide};
 use cos_ops::build::sizes::Role;
 use cos_ops::machine::Mode;
 use cos_ops::reset::Fate;
@@ -198,7 +196,7 @@ fn reset(disk: &LoopDisk, images: &Images, version: &str, wipe: Wipe, beside: bo
     running.shut_down()
 }
 
-/// GRUB notes the attempt at what it boots, on the blocks that it sees.
+/// GRUB boots, and notes the attempt as the rule says.
 fn count_boot(disk: &LoopDisk, _: &Images) -> Result<()> {
     let node = disk.partition(Role::State.number());
     let decision = {
@@ -207,15 +205,12 @@ fn count_boot(disk: &LoopDisk, _: &Images) -> Result<()> {
         let state = store.state()?;
         decide(&state, &store.attempts(&state), |_| true)
     };
-    let file = OpenOptions::new().read(true).write(true).open(&node)?;
-    let part = Part {
-        offset: 0,
-        size: cos_disk::sparse::size_of(&file)?,
-        number: Role::State.number(),
-    };
-    let ext4 = Ext4::open(&file, part)?;
-    ext4.overwrite(ATTEMPT_ENVIRONMENT, &decision.attempts.to_bytes()?)?;
-    file.sync_all()?;
+    grub::start(disk)?;
+    let look = Look::into_partition(&node, "ro")?;
+    let store = Store::new(look.path());
+    let noted = store.attempts(&store.state()?);
+    let wanted = decision.attempts;
+    ensure!(noted == wanted, "GRUB noted {noted:?}, not {wanted:?}");
     Ok(())
 }
 

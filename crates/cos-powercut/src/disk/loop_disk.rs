@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A file behind a loop device; let go of when dropped.
 #[derive(Debug)]
 pub struct LoopDisk {
+    file: PathBuf,
     node: PathBuf,
     attached: bool,
 }
@@ -25,6 +26,7 @@ impl LoopDisk {
         // With -P, detaching forgets the partitions.
         let said = process::text(losetup()?.args(["--find", "--show", "-P"]).arg(file))?;
         let disk = Self {
+            file: file.to_owned(),
             node: said.trim().into(),
             attached: true,
         };
@@ -53,6 +55,11 @@ impl LoopDisk {
             }
         }
         Ok(())
+    }
+
+    /// The file behind it.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// The disk's device node.

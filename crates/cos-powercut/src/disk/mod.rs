@@ -2,6 +2,7 @@
 //! recorded, and looked at after every cut.
 
 mod check;
+mod grub;
 mod histories;
 mod history;
 mod loop_disk;
