@@ -18,6 +18,10 @@ const TOOLS: &[&str] = &[
 
 /// `cargo xtask powercut`.
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line, one independent of the other"
+)]
 pub(crate) struct Arguments {
     /// End with one line of JSON.
     #[arg(long)]

@@ -67,11 +67,11 @@ fn boot_damaged(lane: usize) -> BTreeMap<String, usize> {
         let mut bytes = emulator.read(place);
         bytes[at..at + WINDOW].fill(pattern);
         emulator.write(place, &bytes);
-        let line = emulator.boot("default", "", "");
-        let snapshot = line.value("cos.snapshot").unwrap_or_default().to_owned();
+        let started = emulator.boot("default", "", "");
+        let snapshot = started.value("cos.snapshot").unwrap_or_default().to_owned();
         let known = [id('a'), id('b'), id('9')];
         let boots = known.iter().any(|it| it.as_str() == snapshot);
-        assert!(boots, "{place:?} {at} {pattern}: {line:?}");
+        assert!(boots, "{place:?} {at} {pattern}: {started:?}");
         *booted.entry(snapshot).or_default() += 1;
     }
     booted

@@ -102,7 +102,7 @@ fn find_source(cmdline: &CommandLine, log: &mut Log) -> Result<Found, InitError>
     let mut found = locate::wait_for(spec, None, soon)?;
     if found.is_err() {
         reveal_partitions(log);
-        found = locate::wait_for(spec, None, cmdline.timeout - soon)?;
+        found = locate::wait_for(spec, None, cmdline.timeout.saturating_sub(soon))?;
     }
     let found = found.map_err(|present| InitError::NoSource {
         seconds: cmdline.timeout.as_secs(),

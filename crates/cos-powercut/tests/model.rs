@@ -74,11 +74,18 @@ struct Known {
     bad_boots: u8,
 }
 
+/// What boots once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnceOf {
+    Recovery,
+    Image(u8),
+}
+
 /// The model: who is asked in which order, and nothing of how that is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Model {
     order: Vec<Known>,
-    once: Option<Option<u8>>,
+    once: Option<OnceOf>,
     damaged: BTreeSet<u8>,
 }
 
@@ -95,9 +102,9 @@ impl Model {
     fn boot(&mut self) -> Option<u8> {
         if let Some(once) = self.once.take() {
             match once {
-                None => return None,
-                Some(image) if !self.damaged.contains(&image) => return Some(image),
-                Some(_) => {}
+                OnceOf::Recovery => return None,
+                OnceOf::Image(image) if !self.damaged.contains(&image) => return Some(image),
+                OnceOf::Image(_) => {}
             }
         }
         for known in &mut self.order {
@@ -327,59 +334,16 @@ fn live(events: &[Event]) -> Result<(), TestCaseError> {
         bad_boots: 0,
     });
     for event in events {
-        step(event, &mut model, &mut machine)?;
+        step(*event, &mut model, &mut machine)?;
         agree(&model, &machine)?;
     }
     Ok(())
 }
 
-fn step(event: &Event, model: &mut Model, machine: &mut Machine) -> Result<(), TestCaseError> {
-    match *event {
-        Event::Upgrade(image, killed) => {
-            let running = machine.running;
-            let is_new = !model.order.iter().any(|it| it.image == image);
-            // Only what is new can be rewritten: what is there may be running.
-            if is_new && model.order.iter().filter(|it| it.pinned).count() > 8 {
-                return Ok(());
-            }
-            if machine.upgrade(image, killed) {
-                if is_new {
-                    model.damaged.remove(&image);
-                }
-                model.upgrade(image, running);
-            } else {
-                prop_assert!(killed.is_some());
-                // What failed is not there, or not named.
-                if is_new {
-                    machine.damaged.remove(&image);
-                    model.damaged.remove(&image);
-                }
-            }
-        }
-        Event::RollBack => {
-            let running = machine.running.unwrap_or(u8::MAX);
-            let active = model.order[0].image;
-            let usable = |it: &&Known| !it.given_up;
-            let target = if running != active
-                && model
-                    .order
-                    .iter()
-                    .any(|it| it.image == running && !it.given_up)
-            {
-                Some(running)
-            } else {
-                model.order[1..].iter().find(usable).map(|it| it.image)
-            };
-            let running = id(running);
-            match (machine.state().roll_back(&running, None), target) {
-                (Ok(next), Some(target)) => {
-                    machine.store.commit(&next).unwrap();
-                    model.lead_with(target);
-                }
-                (Err(_), None) => {}
-                (done, wanted) => prop_assert!(false, "rollback: {:?}, not {:?}", done, wanted),
-            }
-        }
+fn step(event: Event, model: &mut Model, machine: &mut Machine) -> Result<(), TestCaseError> {
+    match event {
+        Event::Upgrade(image, killed) => upgrade(image, killed, model, machine)?,
+        Event::RollBack => roll_back(model, machine)?,
         Event::Pin(n, pinned) => {
             let image = model.nth(n);
             let next = machine.state().pin(&id(image), pinned).unwrap();
@@ -388,36 +352,86 @@ fn step(event: &Event, model: &mut Model, machine: &mut Machine) -> Result<(), T
             model.changed();
         }
         Event::Once(n) => {
-            let what = n.map(|n| model.nth(n));
-            let once = what.map_or(Once::Recovery, |image| Once::Snapshot(id(image)));
+            let what = n.map_or(OnceOf::Recovery, |n| OnceOf::Image(model.nth(n)));
+            let once = match what {
+                OnceOf::Recovery => Once::Recovery,
+                OnceOf::Image(image) => Once::Snapshot(id(image)),
+            };
             let next = machine.state().boot_once(Some(once)).unwrap();
             machine.store.commit(&next).unwrap();
             model.once = Some(what);
             model.changed();
         }
-        Event::GoodBoot | Event::BadBoot => {
-            let booted = machine.boot();
-            prop_assert_eq!(booted, model.boot(), "what boots");
-            if let Some(image) = booted {
-                prop_assert!(!model.damaged.contains(&image), "{} does not load", image);
-            }
-            if matches!(event, Event::GoodBoot) {
-                machine.good();
-                if let Some(known) = booted.and_then(|image| model.find(image)) {
-                    let was_on_trial = !known.proven;
-                    known.proven = true;
-                    if was_on_trial {
-                        known.given_up = false;
-                        model.changed();
-                    }
-                    model.changed();
-                }
-            }
-        }
+        Event::GoodBoot => boot(true, model, machine)?,
+        Event::BadBoot => boot(false, model, machine)?,
         Event::Damage(n) => {
             let image = model.nth(n);
             model.damaged.insert(image);
             machine.damaged.insert(image);
+        }
+    }
+    Ok(())
+}
+
+fn upgrade(
+    image: u8,
+    killed: Option<u8>,
+    model: &mut Model,
+    machine: &mut Machine,
+) -> Result<(), TestCaseError> {
+    let running = machine.running;
+    let is_new = !model.order.iter().any(|it| it.image == image);
+    // More than can be named are refused.
+    if is_new && model.order.iter().filter(|it| it.pinned).count() > 8 {
+        return Ok(());
+    }
+    let committed = machine.upgrade(image, killed);
+    prop_assert!(committed || killed.is_some());
+    // Whether or not it is named then, it was written anew.
+    if is_new {
+        model.damaged.remove(&image);
+    }
+    if committed {
+        model.upgrade(image, running);
+    }
+    Ok(())
+}
+
+fn roll_back(model: &mut Model, machine: &Machine) -> Result<(), TestCaseError> {
+    let active = model.order[0].image;
+    let usable = |it: &&Known| !it.given_up;
+    let fallback = |it: &&Known| Some(it.image) == machine.running && it.image != active;
+    let usables = || model.order.iter().filter(usable);
+    let target = usables().find(fallback);
+    let target = target.or_else(|| usables().find(|it| it.image != active));
+    let target = target.map(|it| it.image);
+    // Recovery runs another one than all of these.
+    let running = id(machine.running.unwrap_or(u8::MAX));
+    match (machine.state().roll_back(&running, None), target) {
+        (Ok(next), Some(target)) => {
+            machine.store.commit(&next).unwrap();
+            model.lead_with(target);
+        }
+        (Err(_), None) => {}
+        (done, wanted) => prop_assert!(false, "rollback: {:?}, not {:?}", done, wanted),
+    }
+    Ok(())
+}
+
+fn boot(is_good: bool, model: &mut Model, machine: &mut Machine) -> Result<(), TestCaseError> {
+    let booted = machine.boot();
+    prop_assert_eq!(booted, model.boot(), "what boots");
+    if let Some(image) = booted {
+        prop_assert!(!model.damaged.contains(&image), "{} does not load", image);
+    }
+    if is_good {
+        machine.good();
+        if let Some(known) = booted.and_then(|image| model.find(image)) {
+            if !known.proven {
+                known.proven = true;
+                known.given_up = false;
+            }
+            model.changed();
         }
     }
     Ok(())

@@ -13,6 +13,10 @@ use std::process::ExitCode;
 
 /// Cuts the power at every write of every operation, and looks at what boots then.
 #[derive(Debug, Parser)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line, one independent of the other"
+)]
 struct Arguments {
     /// End with one line of JSON.
     #[arg(long)]
