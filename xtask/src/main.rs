@@ -19,6 +19,7 @@ mod docs;
 mod fuzz;
 mod links;
 mod page;
+mod powercut;
 mod steps;
 mod test;
 
@@ -47,6 +48,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Hold the layer reader against GNU tar, Python's tarfile and libarchive, over made-up archives.
     Differential(differential::Arguments),
+    /// Cut the power at every write of every operation, and print what boots then.
+    Powercut(powercut::Arguments),
     /// Measure, and print a table.
     Bench(bench::Arguments),
     /// Build the book and the API documentation.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Differential(arguments) => differential::run(&arguments),
+        Command::Powercut(arguments) => powercut::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Docs(arguments) => docs::run(&arguments),
         Command::Dist => dist::run(),

@@ -68,8 +68,10 @@ impl BootState {
         let usable = |it: &&SnapshotId| !self.failed.contains(it);
         let target = match to {
             Some(id) => id.clone(),
-            // After a fallback, what runs is what the machine already went back to.
-            None if *running != self.active && usable(&running) => running.clone(),
+            // After a fallback, what runs is what the machine already went back to; but for recovery.
+            None if *running != self.active && usable(&running) && self.known(running).is_ok() => {
+                running.clone()
+            }
             None => {
                 let first = self.passive.iter().find(usable);
                 first.ok_or(TransitionError::Nothing)?.clone()
@@ -223,6 +225,13 @@ mod tests {
             good("a").roll_back(&id('a'), Some(&id('f'))),
             Err(TransitionError::Unknown(id('f')))
         );
+    }
+
+    #[test]
+    fn from_recovery_it_goes_back_like_from_anywhere() {
+        let state = good("ab");
+        let back = state.roll_back(&id('9'), None).unwrap();
+        assert_eq!(back.active, id('b'));
     }
 
     #[test]

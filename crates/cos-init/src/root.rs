@@ -1,20 +1,22 @@
 //! From the source device to the verified, read-only root at `/sysroot`.
 
 use crate::cmdline::CommandLine;
-use crate::error::InitError;
+use crate::error::{InitError, chain};
 use crate::log::Log;
+use cos_sys::block::BlockDevices;
 use cos_sys::device_mapper::{self, DeviceMapper, MappedDevice, Target};
 use cos_sys::device_spec::DeviceSpec;
 use cos_sys::locate::{self, Found};
 use cos_sys::loop_device::{LoopDevice, LoopOptions};
 use cos_sys::mount::{Mount, mount, unmount};
-use cos_sys::probe;
 use cos_sys::tool::Tool;
+use cos_sys::{gpt, probe};
 use cos_verity::TableParameters;
 use fs_err::File;
 use rustix::fs::Advice;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the source is mounted.
 pub(crate) const SOURCE: &str = "/run/cos/source";
@@ -25,6 +27,9 @@ pub(crate) const PRISTINE: &str = "/run/cos/rootfs";
 pub(crate) const SYSROOT: &str = "/sysroot";
 /// Name of the verified device.
 const MAPPED_NAME: &str = "cos-root";
+
+/// After this time a source that is not there may be on a disk whose partition table is damaged.
+const SOON: Duration = Duration::from_secs(5);
 
 /// What the kernel may have as modules. Each is loaded on demand as well, but not everywhere.
 const MODULES: [&str; 5] = ["loop", "dm_mod", "dm_verity", "erofs", "overlay"];
@@ -93,12 +98,17 @@ fn load_modules(log: &mut Log) {
 
 fn find_source(cmdline: &CommandLine, log: &mut Log) -> Result<Found, InitError> {
     let spec = &cmdline.source;
-    let found =
-        locate::wait_for(spec, None, cmdline.timeout)?.map_err(|present| InitError::NoSource {
-            seconds: cmdline.timeout.as_secs(),
-            wanted: spec.to_string(),
-            present,
-        })?;
+    let soon = cmdline.timeout.min(SOON);
+    let mut found = locate::wait_for(spec, None, soon)?;
+    if found.is_err() {
+        reveal_partitions(log);
+        found = locate::wait_for(spec, None, cmdline.timeout.saturating_sub(soon))?;
+    }
+    let found = found.map_err(|present| InitError::NoSource {
+        seconds: cmdline.timeout.as_secs(),
+        wanted: spec.to_string(),
+        present,
+    })?;
     let name = &found.candidate.device.name;
     log.info(&format!("{spec} is {name}"));
     if !found.others.is_empty() && matches!(spec, DeviceSpec::Label(_) | DeviceSpec::Uuid(_)) {
@@ -108,6 +118,31 @@ fn find_source(cmdline: &CommandLine, log: &mut Log) -> Result<Found, InitError>
         ));
     }
     Ok(found)
+}
+
+/// Makes partitions known that the kernel did not find, because the power was cut while their table was
+/// written.
+fn reveal_partitions(log: &mut Log) {
+    let Ok(devices) = BlockDevices::list() else {
+        return;
+    };
+    let has_partitions = |name: &str| {
+        let mut partitions = devices.0.iter().filter(|it| it.partition.is_some());
+        partitions.any(|it| it.disk() == name)
+    };
+    for disk in &devices.0 {
+        if disk.size == 0 || disk.partition.is_some() || has_partitions(&disk.name) {
+            continue;
+        }
+        match gpt::reveal_partitions(disk) {
+            Ok(0) => {}
+            Ok(count) => log.warn(format!(
+                "the partition table of {} is damaged: its backup names {count} partitions",
+                disk.name
+            )),
+            Err(error) => log.info(&chain(&error)),
+        }
+    }
 }
 
 /// Mounts the source read-only.

@@ -94,7 +94,7 @@ impl<'d> Ext4<'d> {
     }
 
     /// Writes over the first bytes of a file, on the blocks that it seems to have: `save_env`.
-    pub(crate) fn overwrite(&self, path: &str, bytes: &[u8]) -> Result<()> {
+    pub fn overwrite(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let inode = self.find(path)?;
         ensure!(bytes.len() as u64 <= inode.size, "{path}: too short");
         for (number, piece) in bytes.chunks(self.block as usize).enumerate() {

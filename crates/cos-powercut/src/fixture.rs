@@ -1,9 +1,18 @@
-//! Snapshots of small files, for operations to be made of.
+//! Snapshots of small files, and a disk with one of them, for operations to be made of.
 
-use anyhow::Result;
-use cos_boot::{BootState, INITRD, KERNEL, ROOT_IMAGE, SnapshotId};
+use crate::Part;
+use anyhow::{Context, Result};
+use cos_boot::{
+    ATTEMPT_ENVIRONMENT, Attempts, BOOT_CONFIG, BOOT_ENVIRONMENT, BootState, INITRD, KERNEL,
+    METADATA, NEXT_BOOT_ENVIRONMENT, ROOT_IMAGE, SnapshotId,
+};
+use cos_disk::ext4::{self, Ext4Content, Ext4Entry, Ext4Options, Ext4Tools};
+use cos_disk::gpt::{self, PartitionRequest, Size, types};
 use cos_store::{Action, FileDigest, Snapshot, Store};
+use fs_err::OpenOptions;
 use std::collections::BTreeMap;
+use std::path::Path;
+use uuid::Uuid;
 
 /// The snapshot that is named by a hexadecimal digit.
 pub fn id(digit: char) -> Result<SnapshotId> {
@@ -77,4 +86,61 @@ pub fn first_state(id: &SnapshotId) -> BootState {
         trial: Vec::new(),
         ..BootState::first(id.clone())
     }
+}
+
+/// Makes the disk: a partition table, and in it COS_STATE with one snapshot.
+pub fn make_disk(path: &Path, bytes: u64) -> Result<Part> {
+    let request = PartitionRequest {
+        name: "state".into(),
+        type_guid: types::LINUX_DATA,
+        unique_guid: Uuid::from_u128(2),
+        size: Size::Fixed(bytes),
+        attributes: 0,
+    };
+    let layout = gpt::plan(&[request], None)?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true);
+    let file = options.open(path)?;
+    file.set_len(layout.total_bytes)?;
+    let table = &layout.partitions;
+    gpt::write_table(&file, layout.total_bytes, Uuid::from_u128(1), table)?;
+    let first = table.first().context("no partition")?;
+    let part = Part {
+        offset: first.offset(),
+        size: first.bytes(),
+        number: 1,
+    };
+    let first = id('a')?;
+    let state = first_state(&first).to_bytes()?;
+    let mut entries = vec![
+        (BOOT_ENVIRONMENT.to_owned(), state.clone()),
+        (NEXT_BOOT_ENVIRONMENT.to_owned(), state),
+        (
+            ATTEMPT_ENVIRONMENT.to_owned(),
+            Attempts::default().to_bytes()?,
+        ),
+    ];
+    let directory = first.directory();
+    let yaml = snapshot(&first).to_yaml()?.into_bytes();
+    entries.push((format!("{directory}/{METADATA}"), yaml));
+    entries.push((
+        format!("{directory}/{BOOT_CONFIG}"),
+        fragment(&first).into_bytes(),
+    ));
+    for (name, bytes) in files(&first) {
+        entries.push((format!("{directory}/{name}"), bytes));
+    }
+    let entries: Vec<Ext4Entry> = entries
+        .into_iter()
+        .map(|(path, bytes)| Ext4Entry {
+            path,
+            mode: 0o644,
+            content: Ext4Content::File(bytes.as_slice().into()),
+        })
+        .collect();
+    let options = Ext4Options::new("COS_STATE", Uuid::from_u128(3), 1_700_000_000);
+    let tools = Ext4Tools::find(None)?;
+    ext4::format(&tools, &file, part.offset, part.size, &options, &entries)?;
+    file.sync_all()?;
+    Ok(part)
 }

@@ -17,7 +17,10 @@
 //! Development only, like `cos-testkit`. What is not modelled: a disk that lies about a flush, and
 //! bits that change by themselves.
 
+pub mod disk;
+pub mod examine;
 mod ext4;
+pub mod faults;
 pub mod fixture;
 mod loader;
 mod log;
@@ -25,14 +28,18 @@ mod random;
 mod recorder;
 pub mod replay;
 mod report;
+pub mod scenario;
 mod states;
+pub mod survey;
+mod table;
 mod working_copy;
 
+pub use disk::{DiskView, LoopDisk};
 pub use ext4::Ext4;
 pub use loader::{Known, View, grub_reads, look};
 pub use log::{Entry, Flags, Log};
-pub use recorder::{Mark, Mounted, Recorder, Recording, unavailable};
-pub use report::{Operation, Report, Row, Verdict};
+pub use recorder::{FaultyDisk, Mark, Mounted, Recorder, Recording, unavailable};
+pub use report::{HEAD, Operation, Report, Row, Verdict};
 pub use states::{Cut, Sampling, State, States};
 pub use working_copy::WorkingCopy;
 

@@ -23,7 +23,11 @@ const SIGNATURE: &[u8] = b"# GRUB Environment Block\n";
 
 /// What the files of the snapshots are.
 #[derive(Debug, Clone, Default)]
-pub struct Known(BTreeMap<SnapshotId, BTreeMap<&'static str, Vec<u8>>>);
+pub struct Known {
+    snapshots: BTreeMap<SnapshotId, BTreeMap<&'static str, Vec<u8>>>,
+    /// Whether others than these are taken as they are.
+    others: bool,
+}
 
 /// What the boot loader makes of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,14 +79,23 @@ impl Known {
         let directory = store.directory(id);
         let read = |name| Ok((name, fs_err::read(directory.join(name))?));
         let files = FILES.into_iter().map(read).collect::<Result<_>>()?;
-        self.0.insert(id.clone(), files);
+        self.snapshots.insert(id.clone(), files);
         Ok(())
+    }
+
+    /// The same, to which snapshots may have been added that were not remembered.
+    #[must_use]
+    pub(crate) fn any(&self) -> Self {
+        Self {
+            others: true,
+            ..self.clone()
+        }
     }
 
     /// All paths the boot loader may want, from the root of the partition.
     pub fn paths(&self) -> Vec<String> {
         let environments = [BOOT_ENVIRONMENT, NEXT_BOOT_ENVIRONMENT, ATTEMPT_ENVIRONMENT];
-        let ids = self.0.keys();
+        let ids = self.snapshots.keys();
         let files = ids.flat_map(|id| FILES.map(|name| format!("{}/{name}", id.directory())));
         environments
             .map(str::to_owned)
@@ -97,10 +110,11 @@ impl Known {
         id: &SnapshotId,
         read: impl Fn(&str) -> Result<Vec<u8>>,
     ) -> Result<()> {
-        let files = self
-            .0
-            .get(id)
-            .with_context(|| format!("snapshot {id} is none of ours"))?;
+        let files = self.snapshots.get(id);
+        if files.is_none() && self.others {
+            return Ok(());
+        }
+        let files = files.with_context(|| format!("snapshot {id} is none of ours"))?;
         for (name, wanted) in files {
             let found = read(name).with_context(|| format!("snapshot {id}"))?;
             ensure!(found == *wanted, "snapshot {id}: {name} is not whole");
@@ -121,8 +135,9 @@ pub fn look(disk: &WorkingCopy, part: Part, known: &Known) -> Result<View> {
     let file = |id: &SnapshotId, name: &str| ext4.read(&format!("{}/{name}", id.directory()));
     let loads = |id: &SnapshotId| LOADED.iter().all(|name| file(id, name).is_ok());
     let decision = decide(&state, &attempts, loads);
+    // Unless recovery is what is to boot once.
     ensure!(
-        decision.choice != Choice::Recovery,
+        decision.choice != Choice::Recovery || !decision.fallback,
         "no snapshot loads: recovery would boot"
     );
     for id in state.snapshots() {

@@ -67,19 +67,45 @@ impl Recorder {
     /// Records the disk `image`, which itself is not changed, from the mounting of the ext4 in one of
     /// its partitions on.
     pub fn start(image: &Path, part: Part) -> Result<Self> {
+        Self::start_disk(image)?.mount(part)
+    }
+
+    /// Records a disk that cannot write one of its sectors.
+    pub fn start_faulty(image: &Path, part: Part, sector: u64) -> Result<Self> {
+        Self::start_with(image, Some(sector))?.mount(part)
+    }
+
+    fn mount(self, part: Part) -> Result<Self> {
+        let mut recorder = self;
+        let mounted = Mounted::new(&recorder.disk(), &recorder.mount_point(), part)?;
+        recorder.mounted = Some(mounted);
+        Ok(recorder)
+    }
+
+    /// Records the disk `image`, which itself is not changed, from now on. Whoever works on
+    /// [`Self::disk`] must have let go of it when the recording is to end.
+    pub fn start_disk(image: &Path) -> Result<Self> {
+        Self::start_with(image, None)
+    }
+
+    fn start_with(image: &Path, bad_sector: Option<u64>) -> Result<Self> {
         // In memory where there is a place for that.
         let directory = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new())?;
         let inside = |name| directory.path().join(name);
         WorkingCopy::new(image, inside("base.img"))?;
         WorkingCopy::new(image, inside("disk.img"))?;
-        let daemon = Daemon::start(directory.path())?;
-        let mounted = Mounted::new(&inside("export.img"), &inside("mnt"), part)?;
+        let daemon = Daemon::start(directory.path(), bad_sector)?;
         Ok(Self {
-            mounted: Some(mounted),
+            mounted: None,
             daemon,
             directory,
             marks: Vec::new(),
         })
+    }
+
+    /// The disk that is recorded, as a file.
+    pub fn disk(&self) -> PathBuf {
+        self.directory.path().join("export.img")
     }
 
     /// Where the file system is mounted.
@@ -103,11 +129,25 @@ impl Recorder {
         Ok(File::open(mounted.device.path())?.sync_all()?)
     }
 
+    /// Ends a recording on a disk that fails. Returns the disk as it is then.
+    pub fn stop_faulty(mut self) -> Result<FaultyDisk> {
+        // What cannot be written back is lost, as it would be.
+        if let Some(mounted) = self.mounted.take() {
+            drop(mounted.end());
+        }
+        self.daemon.stop()?;
+        Ok(FaultyDisk {
+            path: self.directory.path().join("disk.img"),
+            _directory: self.directory,
+        })
+    }
+
     /// Ends the recording.
     pub fn stop(mut self) -> Result<Recording> {
         let disk_bytes = fs_err::metadata(self.directory.path().join("base.img"))?.len();
-        let mounted = self.mounted.take().context("not mounted")?;
-        mounted.end()?;
+        if let Some(mounted) = self.mounted.take() {
+            mounted.end()?;
+        }
         self.daemon.stop()?;
         let log = Log::open(&self.directory.path().join("log"), disk_bytes)?;
         let marks = self.marks.into_iter();
@@ -118,6 +158,20 @@ impl Recorder {
             log,
             directory: self.directory,
         })
+    }
+}
+
+/// What is on a disk that failed.
+#[derive(Debug)]
+pub struct FaultyDisk {
+    path: PathBuf,
+    _directory: TempDir,
+}
+
+impl FaultyDisk {
+    /// The disk's image.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -142,7 +196,7 @@ struct Daemon {
 
 impl Daemon {
     #[expect(clippy::disallowed_methods, reason = "it runs in the background")]
-    fn start(directory: &Path) -> Result<Self> {
+    fn start(directory: &Path, bad_sector: Option<u64>) -> Result<Self> {
         let program = find_tool(DAEMON).with_context(|| tools::missing(DAEMON))?;
         File::create(directory.join("log"))?;
         File::create(directory.join("export.img"))?;
@@ -157,10 +211,25 @@ impl Daemon {
             "driver=raw,node-name=disk-raw,file=disk",
             "driver=file,node-name=log,filename=log",
             "driver=raw,node-name=log-raw,file=log",
-            "driver=blklogwrites,node-name=logged,file=disk-raw,log=log-raw,log-sector-size=512",
         ] {
             command.args(["--blockdev", node]);
         }
+        if let Some(sector) = bad_sector {
+            let fault = format!(
+                r#"{{"driver":"blkdebug","node-name":"faulty","image":"disk-raw","inject-error":[
+                {{"event":"none","iotype":"write","errno":5,"sector":{sector},"once":false}}]}}"#
+            );
+            command.args(["--blockdev", &fault]);
+        }
+        let disk = if bad_sector.is_some() {
+            "faulty"
+        } else {
+            "disk-raw"
+        };
+        let logged = format!(
+            "driver=blklogwrites,node-name=logged,file={disk},log=log-raw,log-sector-size=512"
+        );
+        command.args(["--blockdev", &logged]);
         command.args([
             "--export",
             "type=fuse,id=export,node-name=logged,mountpoint=export.img,writable=on,growable=off",

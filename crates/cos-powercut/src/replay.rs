@@ -66,13 +66,13 @@ pub fn check(
     Ok(())
 }
 
-fn note(image: &Path, part: Part, attempts: &Attempts) -> Result<()> {
+pub(crate) fn note(image: &Path, part: Part, attempts: &Attempts) -> Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(image)?;
     let ext4 = Ext4::open(&file, part)?;
     ext4.overwrite(ATTEMPT_ENVIRONMENT, &attempts.to_bytes()?)
 }
 
-fn examine(store: &Store, expected: Expected<'_>) -> Result<()> {
+pub(crate) fn examine(store: &Store, expected: Expected<'_>) -> Result<()> {
     let state = store.state()?;
     if !expected.allowed.iter().any(|view| view.state == state) {
         bail!("after the journal is replayed, the state is {state:?}");
@@ -92,7 +92,7 @@ fn examine(store: &Store, expected: Expected<'_>) -> Result<()> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the exit status is the answer")]
-fn e2fsck(image: &Path, part: Part, how: &str) -> Result<i32> {
+pub(crate) fn e2fsck(image: &Path, part: Part, how: &str) -> Result<i32> {
     let tool = find_tool("e2fsck").with_context(|| tools::missing("e2fsck"))?;
     let options = LoopOptions {
         offset: part.offset,

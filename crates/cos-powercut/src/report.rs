@@ -1,20 +1,25 @@
 //! Which states boot the old, which the new, and which nothing.
 
-use crate::loader::View;
 use crate::recorder::Recording;
 use anyhow::{Result, ensure};
 use std::fmt;
 use std::ops::Range;
 
 /// An operation, and what may boot when the power is cut in it.
+///
+/// `V` is what is seen of a disk: a [`View`](crate::View) of one store, a [`DiskView`](crate::DiskView) of
+/// all of it.
 #[derive(Debug, Clone)]
-pub struct Operation {
+pub struct Operation<V> {
     /// Its name, that of its [mark](crate::Mark).
     pub name: &'static str,
     /// What may boot before it.
-    pub before: Vec<View>,
+    pub before: Vec<V>,
+    /// What else may be found while it is under way, and only then: a disk that is known as unfinished,
+    /// one that boots only recovery.
+    pub between: Vec<V>,
     /// What may boot once it has returned; besides, what boots while it is under way.
-    pub after: Vec<View>,
+    pub after: Vec<V>,
 }
 
 /// What a state boots.
@@ -24,6 +29,8 @@ pub enum Verdict {
     Old,
     /// What boots after it.
     New,
+    /// What is foreseen for the time in between.
+    Between,
     /// What booted before an operation that had returned.
     Lost,
     /// Nothing, or something in between.
@@ -32,9 +39,9 @@ pub enum Verdict {
 
 /// What was found for one operation.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct Row<V> {
     /// The operation.
-    pub operation: Operation,
+    pub operation: Operation<V>,
     /// Positions in the log that belong to it. The last one is the moment it had returned.
     pub within: Range<usize>,
     /// Writes it made.
@@ -45,6 +52,8 @@ pub struct Row {
     pub old: usize,
     /// See [`Verdict::New`].
     pub new: usize,
+    /// See [`Verdict::Between`].
+    pub between: usize,
     /// See [`Verdict::Lost`].
     pub lost: usize,
     /// See [`Verdict::Nothing`].
@@ -53,9 +62,9 @@ pub struct Row {
 
 /// What was found.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct Report<V> {
     /// An operation each, in the order of time.
-    pub rows: Vec<Row>,
+    pub rows: Vec<Row<V>>,
     /// What was found in states that are lost or boot nothing, each with the first such state.
     pub trouble: Vec<String>,
 }
@@ -63,9 +72,9 @@ pub struct Report {
 /// So many kinds of bad states are described.
 const DESCRIBED: usize = 12;
 
-impl Report {
+impl<V: PartialEq + Clone + fmt::Display> Report<V> {
     /// An empty report on the operations of a recording, which must have the same names as its marks.
-    pub fn new(recording: &Recording, operations: Vec<Operation>) -> Result<Self> {
+    pub fn new(recording: &Recording, operations: Vec<Operation<V>>) -> Result<Self> {
         ensure!(
             operations.len() == recording.marks.len(),
             "{} operations, {} marks",
@@ -89,6 +98,7 @@ impl Report {
                 flushes: entries.iter().filter(|entry| entry.flags.flush()).count(),
                 old: 0,
                 new: 0,
+                between: 0,
                 lost: 0,
                 nothing: 0,
             });
@@ -106,18 +116,19 @@ impl Report {
     }
 
     /// What may boot or be found at a position.
-    pub fn allowed(&self, position: usize) -> Vec<&View> {
+    pub fn allowed(&self, position: usize) -> Vec<&V> {
         let Some(row) = self.rows.iter().find(|row| row.within.contains(&position)) else {
             return Vec::new();
         };
         let before = row.operation.before.iter();
         let returned = position + 1 == row.within.end;
         let before = before.filter(|view| !returned || row.operation.after.contains(view));
-        before.chain(&row.operation.after).collect()
+        let between = row.operation.between.iter().filter(|_| !returned);
+        before.chain(between).chain(&row.operation.after).collect()
     }
 
     /// Counts a state.
-    pub fn count(&mut self, position: usize, what: &str, found: &Result<View>) -> Verdict {
+    pub fn count(&mut self, position: usize, what: &str, found: &Result<V>) -> Verdict {
         let Some(index) = self
             .rows
             .iter()
@@ -133,6 +144,7 @@ impl Report {
         let counter = match verdict {
             Verdict::Old => &mut row.old,
             Verdict::New => &mut row.new,
+            Verdict::Between => &mut row.between,
             Verdict::Lost => &mut row.lost,
             Verdict::Nothing => &mut row.nothing,
         };
@@ -151,8 +163,8 @@ impl Report {
         verdict
     }
 
-    fn judge(&self, index: usize, position: usize, view: &View) -> Verdict {
-        let knows = |row: &Row| {
+    fn judge(&self, index: usize, position: usize, view: &V) -> Verdict {
+        let knows = |row: &Row<V>| {
             let operation = &row.operation;
             operation.before.contains(view) || operation.after.contains(view)
         };
@@ -163,6 +175,8 @@ impl Report {
             Verdict::Old
         } else if is_new {
             Verdict::New
+        } else if row.operation.between.contains(view) && !returned {
+            Verdict::Between
         } else if self.rows[..=index].iter().any(knows) {
             Verdict::Lost
         } else {
@@ -181,34 +195,40 @@ impl Report {
     }
 }
 
-impl Row {
+impl<V> Row<V> {
     /// States looked at.
     pub fn states(&self) -> usize {
-        self.old + self.new + self.lost + self.nothing
+        self.old + self.new + self.between + self.lost + self.nothing
     }
 }
 
-impl fmt::Display for Report {
+/// The head of the table that rows are written into.
+pub const HEAD: &str = "\
+| operation | writes | flushes | states | old | new | between | lost | nothing |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|
+";
+
+impl<V> fmt::Display for Row<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| operation | writes | flushes | states | old | new | lost | nothing |"
-        )?;
-        writeln!(f, "|---|--:|--:|--:|--:|--:|--:|--:|")?;
-        for row in &self.rows {
-            writeln!(
-                f,
-                "| {} | {} | {} | {} | {} | {} | {} | {} |",
-                row.operation.name,
-                row.writes,
-                row.flushes,
-                row.states(),
-                row.old,
-                row.new,
-                row.lost,
-                row.nothing
-            )?;
-        }
-        Ok(())
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            self.operation.name,
+            self.writes,
+            self.flushes,
+            self.states(),
+            self.old,
+            self.new,
+            self.between,
+            self.lost,
+            self.nothing
+        )
+    }
+}
+
+impl<V> fmt::Display for Report<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HEAD)?;
+        self.rows.iter().try_for_each(|row| row.fmt(f))
     }
 }

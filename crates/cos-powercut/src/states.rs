@@ -119,21 +119,32 @@ impl<'l> States<'l> {
         Ok(())
     }
 
-    /// Positions at which there is something to lose, in ascending order.
+    /// Positions at which there is something to lose, in ascending order: half of them drawn among all
+    /// positions, half among the flushes, so that what lies between two of them counts even if it is
+    /// little.
     fn draw(&self, within: &Range<usize>, count: usize, random: &mut Random) -> Vec<usize> {
         let entries = self.log.entries();
-        let candidates: Vec<usize> = epochs(entries)
-            .flat_map(|Epoch { first, until }| {
-                let something = move |end: &usize| entries[first..*end].iter().any(Entry::writes);
-                (first + 1..=until).filter(something)
+        let epochs: Vec<Vec<usize>> = epochs(entries)
+            .map(|Epoch { first, until }| {
+                let something = |end: &usize| entries[first..*end].iter().any(Entry::writes);
+                let positions = (first + 1..=until).filter(something);
+                positions.filter(|it| within.contains(it)).collect()
             })
-            .filter(|position| within.contains(position))
+            .filter(|positions: &Vec<usize>| !positions.is_empty())
             .collect();
-        if candidates.is_empty() {
+        if epochs.is_empty() {
             return Vec::new();
         }
+        let all: Vec<usize> = epochs.iter().flatten().copied().collect();
         let mut drawn: Vec<usize> = (0..count)
-            .map(|_| candidates[random.below(candidates.len())])
+            .map(|number| {
+                let among = if number % 2 == 0 {
+                    &all
+                } else {
+                    &epochs[random.below(epochs.len())]
+                };
+                among[random.below(among.len())]
+            })
             .collect();
         drawn.sort_unstable();
         drawn
@@ -272,7 +283,7 @@ mod tests {
             (0, 0, 1, 0),
             (3, 1, 0, 8),
         ];
-        let seen = states(&log, 2000);
+        let seen = states(&log, 6000);
         let drawn = |position| -> BTreeSet<Vec<u8>> {
             let of = seen
                 .iter()
@@ -292,7 +303,7 @@ mod tests {
             [vec![2, 2, 5, 9], vec![2, 2, 5, 8]].into(),
             "a sample begins where the last flush ended"
         );
-        assert_eq!(seen.iter().filter(|it| it.1 == Cut::Sampled).count(), 2000);
+        assert_eq!(seen.iter().filter(|it| it.1 == Cut::Sampled).count(), 6000);
     }
 
     #[test]

@@ -9,14 +9,13 @@
 
 mod common;
 
-use anyhow::{Context, Result};
-use common::scenario::{Recorded, STATE_BYTES, Scenario};
+use anyhow::Result;
 use common::{first_state, id, make_disk};
 use cos_boot::{Attempts, BOOT_ENVIRONMENT, BootState, COS_DIRECTORY, Tries};
+use cos_powercut::examine::{Closer, Depth, store as examine};
 use cos_powercut::fixture::add;
-use cos_powercut::{
-    Cut, Report, Sampling, States, View, grub_reads, look, replay, replay::By, unavailable,
-};
+use cos_powercut::scenario::{STATE_BYTES, Scenario, lifecycle};
+use cos_powercut::{Report, View, unavailable};
 use cos_store::Store;
 use cos_sys::checkpoint::checkpoint;
 use cos_sys::tool::Tool;
@@ -28,114 +27,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// States drawn besides the enumerated ones, in each scenario.
 const SAMPLES: usize = 4000;
-/// Of so many states one is read by grub-fstest too.
-const GRUB_SAMPLE: usize = 97;
-/// Of so many states one is brought up by Linux, which then carries out another upgrade.
-const REPLAY_SAMPLE: usize = 29;
-const SEED: u64 = 0x000c_0505;
-
-/// Everything that happens to a store: an upgrade that becomes good, a second one that pushes the
-/// first snapshot out, and the notes of a boot.
-fn lifecycle(scenario: &mut Scenario) -> Result<BootState> {
-    scenario.add("write the second snapshot", 'b')?;
-    let state = first_state().deploy(&id('b'), Tries::default())?;
-    scenario.commit("commit it", &state)?;
-    let state = state.prove(&id('b'))?;
-    scenario.commit("mark it good", &state)?;
-    scenario.add("write the third snapshot", 'c')?;
-    let state = state.deploy(&id('c'), Tries::default())?;
-    let state = state.pruned(2, Some(&id('b')));
-    scenario.commit("commit it, without the first", &state)?;
-    scenario.collect("remove the first snapshot", &state)?;
-    scenario.write_back()?;
-    let attempts = Attempts {
-        generation: state.generation,
-        snapshot: Some(id('c')),
-        count: 1,
-        ..Attempts::default()
-    };
-    scenario.run(
-        "write notes in place",
-        |store| Ok(store.write_attempts(&attempts)?),
-        Some(vec![View::of(&state, &attempts)]),
-    )?;
-    Ok(state)
-}
-
-fn upgrade(store: &Store) -> Result<()> {
-    let state = store.state()?.with_attempts(&Attempts::default());
-    store.repair_attempts(&state)?;
-    store.collect(&state, &[])?;
-    add(store, &id('f'))?;
-    let next = state.deploy(&id('f'), Tries::default())?;
-    store.commit(&next)?;
-    anyhow::ensure!(store.state()? == next, "another state than was committed");
-    store.collect(&next, &[])?;
-    Ok(())
-}
-
-/// How many states were looked at closer, and what was wrong with them then.
-#[derive(Default)]
-struct Closer {
-    by_grub: usize,
-    by_kernel: usize,
-    by_fsck: usize,
-    trouble: Vec<String>,
-}
-
-/// Looks at every state, and closer at a sample.
-fn examine(recorded: &mut Recorded, samples: usize, closer: bool) -> Result<Closer> {
-    let Recorded {
-        recording,
-        report,
-        known,
-        part,
-    } = recorded;
-    let part = *part;
-    let copy = recording.scratch().join("copy.img");
-    let mut states = States::new(&recording.log, &recording.base(), copy)?;
-    let paths = known.paths();
-    let sampling = Sampling {
-        seed: SEED,
-        count: samples,
-    };
-    let mut looks = Closer::default();
-    states.each(report.within(), sampling, |state| {
-        let found = look(state.disk, part, known);
-        let what = format!("{:?} state {}", state.cut, state.number);
-        report.count(state.position, &what, &found);
-        if closer && state.number % GRUB_SAMPLE == 0 {
-            looks.by_grub += 1;
-            for path in &paths {
-                grub_reads(state.disk, part, path).context(what.clone())?;
-            }
-        }
-        // Mounting writes the superblock, on which everything else depends.
-        let mounting = state.position < report.rows[0].within.end;
-        let drawn = state.cut == Cut::Flush || state.number % REPLAY_SAMPLE == 0;
-        if let Ok(seen) = &found
-            && closer
-            && (mounting || drawn)
-        {
-            let by = [By::Kernel, By::Fsck][state.number % 2];
-            let expected = replay::Expected {
-                seen,
-                allowed: &report.allowed(state.position),
-                known,
-            };
-            match replay::check(state.disk, part, by, expected, upgrade) {
-                Ok(()) if by == By::Kernel => looks.by_kernel += 1,
-                Ok(()) => looks.by_fsck += 1,
-                Err(error) => looks.trouble.push(format!(
-                    "{what}, entry {}, {by:?}: {error:#}",
-                    state.position
-                )),
-            }
-        }
-        Ok(())
-    })?;
-    Ok(looks)
-}
 
 /// Records a reason to skip `name` when there is one.
 fn can_run(name: &str) -> bool {
@@ -147,7 +38,7 @@ fn can_run(name: &str) -> bool {
     true
 }
 
-fn show(name: &str, report: &Report, looks: &Closer) {
+fn show(name: &str, report: &Report<View>, looks: &Closer) {
     println!("{name}\n\n{report}");
     println!(
         "{} states; read by grub-fstest too: {}; brought up and upgraded by Linux: {} after the \
@@ -196,11 +87,11 @@ fn the_old_or_the_new_boots_wherever_the_power_is_cut() {
         let mut scenario = Scenario::start(busy, checkpoint).unwrap();
         lifecycle(&mut scenario).unwrap();
         let mut recorded = scenario.stop().unwrap();
-        let looks = examine(&mut recorded, SAMPLES, true).unwrap();
+        let looks = examine(&mut recorded, Depth::closer(SAMPLES)).unwrap();
         show(name, &recorded.report, &looks);
         assert_eq!(recorded.report.bad(), 0);
         assert_eq!(looks.trouble.len(), 0);
-        let seen = |row: &cos_powercut::Row| row.old > 0 && row.new > 0;
+        let seen = |row: &cos_powercut::Row<View>| row.old > 0 && row.new > 0;
         assert_eq!(
             recorded.report.rows.iter().filter(|row| seen(row)).count(),
             4
@@ -264,7 +155,7 @@ fn wrong_commits_are_found_out() {
         scenario.commit("commit it", &state)?;
         scenario.write_back()
     };
-    let all: Wrong = |scenario| lifecycle(scenario).map(drop);
+    let all: Wrong = lifecycle;
     assert_eq!(checkpoints_of_a_commit().unwrap(), 3);
     let wrongs: [(&str, cos_store::Checkpoint, Wrong); 5] = [
         ("no checkpoint at all", |_| Ok(()), all),
@@ -285,7 +176,7 @@ fn wrong_commits_are_found_out() {
         let mut scenario = Scenario::start(false, checkpoint).unwrap();
         wrong(&mut scenario).unwrap();
         let mut recorded = scenario.stop().unwrap();
-        let looks = examine(&mut recorded, SAMPLES / 4, false).unwrap();
+        let looks = examine(&mut recorded, Depth::samples(SAMPLES / 4)).unwrap();
         show(
             &format!("Wrong on purpose: {name}"),
             &recorded.report,
@@ -315,7 +206,7 @@ fn a_torn_superblock_is_found_out() {
         }
         let scenario = Scenario::start_on(&image, part, false, checkpoint).unwrap();
         let mut recorded = scenario.stop().unwrap();
-        let looks = examine(&mut recorded, SAMPLES / 40, true).unwrap();
+        let looks = examine(&mut recorded, Depth::closer(SAMPLES / 40)).unwrap();
         let name = if with_checksum { "with" } else { "without" };
         show(
             &format!("Mounting, {name} metadata_csum"),
@@ -394,7 +285,7 @@ fn a_commit_that_was_killed_is_finished_by_the_next_run() {
     deploys.commit("commit it", &next).unwrap();
     for (name, scenario) in [("and collects", collects), ("and deploys", deploys)] {
         let mut recorded = scenario.stop().unwrap();
-        let looks = examine(&mut recorded, SAMPLES, true).unwrap();
+        let looks = examine(&mut recorded, Depth::closer(SAMPLES)).unwrap();
         let name = format!("A commit is killed, the next run comes {name}");
         show(&name, &recorded.report, &looks);
         assert_eq!(recorded.report.bad(), 0);

@@ -191,6 +191,33 @@ pub fn grow_partition(disk: &BlockDevice, partition: &Partition) -> Result<Optio
     Ok(Some(new_size))
 }
 
+/// Makes the partitions of a disk known whose primary table is damaged, as by a power cut while it grew:
+/// of such a disk the kernel takes the backup only where its command line says so. Returns how many there
+/// are; none where the kernel has to find them itself. The table is mended when next it is written.
+pub fn reveal_partitions(disk: &BlockDevice) -> Result<usize, GptError> {
+    let open = OpenOptions::new().read(true).write(true).open(&disk.node);
+    let file = open.map_err(|source| GptError::Io {
+        action: "read",
+        disk: disk.node.clone(),
+        source,
+    })?;
+    let table = match Table::read(&file, disk.size, disk.block_size) {
+        Ok(table) if table.is_from_backup() => table,
+        Ok(_) | Err(GptError::Absent { .. } | GptError::Mbr { .. } | GptError::Damaged { .. }) => {
+            return Ok(0);
+        }
+        Err(error) => return Err(error),
+    };
+    let block = u64::from(disk.block_size);
+    let mut known = 0;
+    for entry in table.entries() {
+        let size = (entry.last + 1 - entry.first) * block;
+        add_partition(&file, entry.number, entry.first * block, size)?;
+        known += 1;
+    }
+    Ok(known)
+}
+
 /// The part of [`grow_partition`] that is on the disk, which may be a file: moves the backup table to
 /// the end of the `size` bytes and lets partition `number` end in front of it.
 ///

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Devices that never hold a source or volume: looking into a floppy drive takes seconds, and the
-/// others are made from files and memory.
+/// others are made from files and memory. One that is partitioned is a disk like any other.
 const SKIPPED: [&str; 4] = ["loop", "ram", "zram", "fd"];
 
 /// A device and what is on it.
@@ -73,11 +73,11 @@ pub fn scan() -> Result<Vec<Candidate>, BlockError> {
     let devices = BlockDevices::list()?;
     let mut candidates = Vec::new();
     for device in &devices.0 {
-        if device.size == 0
-            || SKIPPED
+        let is_skipped = device.partition.is_none()
+            && SKIPPED
                 .iter()
-                .any(|skipped| device.name.starts_with(skipped))
-        {
+                .any(|skipped| device.name.starts_with(skipped));
+        if device.size == 0 || is_skipped {
             continue;
         }
         let partition_uuid = device.partition.as_ref().and_then(|partition| {

@@ -93,6 +93,59 @@ fn sgdisk_agrees_on_identity_and_finds_a_grown_table_clean() {
     assert_eq!(gpt::grow_in_table(&file, 100 * MIB, 512, 2).unwrap(), None);
 }
 
+/// A power cut while the table grew: the kernel would find no partitions, and the machine no root.
+#[test]
+fn partitions_of_a_torn_table_are_made_known() {
+    let name = "partitions_of_a_torn_table_are_made_known";
+    if !require_root(name) {
+        return;
+    }
+    need_tools(&["sgdisk", "losetup"]);
+    let temp = temp_dir().unwrap();
+    let path = temp.path().join("disk.img");
+    empty_file(&path, 64 * MIB);
+    let image = path.to_str().unwrap();
+    run("sgdisk", &["-n1:2048:+4M", "-n2:0:+8M", image]);
+    // -P: the device may have partitions; the kernel here looks for none by itself.
+    let node = run("losetup", &["--find", "--show", "-P", image]);
+    let node = node.trim();
+    let disk = || {
+        let devices = cos_sys::block::BlockDevices::list().unwrap();
+        let name = node.strip_prefix("/dev/").unwrap();
+        devices.by_name(name).unwrap().clone()
+    };
+    let revealed = gpt::reveal_partitions(&disk());
+    let device = OpenOptions::new().write(true).open(node).unwrap();
+    // The first of the entries is another one than the header's checksum says.
+    device.write_all_at(&[0xa5; 16], 1024 + 16).unwrap();
+    device.sync_all().unwrap();
+    drop(device);
+    let torn = gpt::reveal_partitions(&disk());
+    let devices = cos_sys::block::BlockDevices::list().unwrap();
+    let sizes: Vec<u64> = (1..=2)
+        .filter_map(|number| {
+            let name = format!("{}p{number}", node.strip_prefix("/dev/").unwrap());
+            devices.by_name(&name).map(|it| it.size)
+        })
+        .collect();
+    let mended = gpt::grow_in_table(
+        &OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(node)
+            .unwrap(),
+        64 * MIB,
+        512,
+        2,
+    );
+    run("losetup", &["--detach", node]);
+    assert_eq!(revealed.unwrap(), 0, "an intact table is the kernel's");
+    assert_eq!(torn.unwrap(), 2);
+    assert_eq!(sizes, [4 * MIB, 8 * MIB]);
+    mended.unwrap();
+    assert!(run("sgdisk", &["-v", image]).contains("No problems found"));
+}
+
 #[test]
 fn blkid_agrees_on_every_file_system_known_here() {
     need_tools(&["mke2fs", "fsck.fat", "mkfs.erofs", "xorriso"]);

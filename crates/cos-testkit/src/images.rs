@@ -21,7 +21,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use storage::Storage;
 
-pub use tiny::tiny;
+pub use tiny::{tiniest, tiny};
 
 /// A Debian release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

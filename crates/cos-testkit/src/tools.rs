@@ -40,6 +40,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mkfs.xfs", "xfsprogs"),
     ("mksquashfs", "squashfs-tools"),
     ("mmdebstrap", "mmdebstrap"),
+    ("losetup", "mount"),
     ("modprobe", "kmod"),
     ("mount", "mount"),
     ("objcopy", "binutils"),

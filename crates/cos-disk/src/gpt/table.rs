@@ -197,7 +197,8 @@ fn entry_of(partition: &Partition) -> Result<GPTPartitionEntry, DiskError> {
     })
 }
 
-/// Writes the backup, makes it durable, and only then the primary: at every moment one is whole.
+/// Writes the backup, makes it durable, and only then the primary: its entries, and when they are durable
+/// too its header, which is one sector. Before that the disk has no table, from then on a whole one.
 fn write_copies(
     file: &File,
     header: &GPTHeader,
@@ -213,10 +214,22 @@ fn write_copies(
         .write_into(&mut writer, sector_size, entries)
         .map_err(io::Error::other)?;
     file.sync_data()?;
+    let first_usable = header.first_usable_lba * sector_size;
+    let mut primary = Cursor::new(vec![
+        0;
+        usize::try_from(first_usable)
+            .map_err(io::Error::other)?
+    ]);
     header
         .clone()
-        .write_into(&mut writer, sector_size, entries)
+        .write_into(&mut primary, sector_size, entries)
         .map_err(io::Error::other)?;
+    let primary = primary.into_inner();
+    let sector = sector_size as usize;
+    let file = file.file();
+    file.write_all_at(&primary[2 * sector..], 2 * sector_size)?;
+    file.sync_data()?;
+    file.write_all_at(&primary[sector..2 * sector], sector_size)?;
     file.sync_data()
 }
 

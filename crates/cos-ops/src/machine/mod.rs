@@ -21,6 +21,8 @@ use std::time::SystemTime;
 pub(crate) const STATE_LABEL: &str = "COS_STATE";
 /// Label of the partition with the recovery system.
 pub(crate) const RECOVERY_LABEL: &str = "COS_RECOVERY";
+/// Label of the EFI system partition.
+pub(crate) const LOADER_LABEL: &str = "COS_GRUB";
 /// The report is a page of text; more is not read.
 const MAX_REPORT: usize = 256 * 1024;
 

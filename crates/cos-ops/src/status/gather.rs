@@ -4,7 +4,7 @@ use super::{
     Fallback, Health, Running, SnapshotStatus, StageStatus, Standing, Status, Usage, VERSION,
 };
 use crate::OpsError;
-use crate::machine::{Access, Machine, Mode};
+use crate::machine::{Access, LOADER_LABEL, Machine, MachineError, Mode};
 use cos_boot::{Attempts, BootState, Choice, decide};
 use cos_store::{SnapshotId, Store};
 use serde::Deserialize;
@@ -43,6 +43,7 @@ pub fn status(machine: &Machine) -> Result<Status, OpsError> {
         Some(Err(error)) => problems.push(crate::error::chain(error)),
     }
     let recovery = recovery(machine, &mut disk, &mut problems);
+    problems.extend(lost_loader(machine));
     disk.extend(
         MOUNTS
             .iter()
@@ -196,6 +197,20 @@ fn recovery(
             problems.push(format!("recovery: {}", crate::error::chain(&error)));
             None
         }
+    }
+}
+
+/// Whether the partition that a machine is started from by UEFI is gone, with GRUB's configuration.
+fn lost_loader(machine: &Machine) -> Option<String> {
+    if machine.boot.mode == Mode::Live {
+        return None;
+    }
+    match machine.partition(LOADER_LABEL) {
+        Err(error @ MachineError::NoPartition { .. }) => Some(format!(
+            "boot loader: {error}; this machine does not start again: install it anew \
+             (COS_PERSISTENT can be copied before)"
+        )),
+        _ => None,
     }
 }
 
