@@ -70,7 +70,10 @@ mod tests {
         assert_eq!(integer(1), [2, 1, 1]);
         assert_eq!(value(OCTETS, &[7; 127])[..2], [4, 127]);
         assert_eq!(value(OCTETS, &[7; 128])[..3], [4, 0x81, 128]);
-        assert_eq!(value(OCTETS, &[7; 70_000])[..5], [4, 0x83, 1, 0x11, 0x70]);
+        assert_eq!(
+            value(OCTETS, &vec![7; 70_000])[..5],
+            [4, 0x83, 1, 0x11, 0x70]
+        );
         assert_eq!(
             of(SEQUENCE, &[&integer(1), &[5, 0]]),
             [0x30, 5, 2, 1, 1, 5, 0]

@@ -1,5 +1,9 @@
 //! Programs and keys, judged by the tools of sbsigntool, efitools, binutils and OpenSSL.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and runs other people's tools"
+)]
 
 use cos_efi::{Database, Image, SignatureList, SigningKey, Timestamp, Uki, UkiParts, sign};
 use cos_testkit::tools::need_tool;

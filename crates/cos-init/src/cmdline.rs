@@ -89,6 +89,7 @@ impl Default for OverlaySpec {
 }
 
 /// What the command line asks for, checked.
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of its own")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommandLine {
     /// `cos.mode=`

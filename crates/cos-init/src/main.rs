@@ -62,9 +62,10 @@ fn boot() -> Result<(), InitError> {
     if cmdline::is_disabled(&text) {
         return Ok(());
     }
-    let text = match cmdline::is_sealed(&text) {
-        true => format!("{} {}", text.trim_end(), sealed::words()?),
-        false => text,
+    let text = if cmdline::is_sealed(&text) {
+        format!("{} {}", text.trim_end(), sealed::words()?)
+    } else {
+        text
     };
     let cmdline = CommandLine::parse(&text)?;
     let mut log = Log::default();

@@ -83,6 +83,10 @@ impl Places {
 }
 
 /// What `cos-init` reported of this boot (`/run/cos/boot.json`).
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing that cos-init says of the boot"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct BootReport {
     /// Which system runs.

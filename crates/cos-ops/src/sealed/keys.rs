@@ -51,7 +51,7 @@ pub fn generate(directory: &Path, name: &str, now: i64) -> Result<GeneratedKeys,
     let platform = make(Database::PlatformKey)?;
     let exchange = make(Database::KeyExchangeKeys)?;
     let programs = make(Database::Allowed)?;
-    let mut made = Vec::new();
+    let mut files = Vec::new();
     for (database, key, by) in [
         (Database::PlatformKey, &platform, &platform),
         (Database::KeyExchangeKeys, &exchange, &platform),
@@ -65,32 +65,32 @@ pub fn generate(directory: &Path, name: &str, now: i64) -> Result<GeneratedKeys,
             .update(database, time, by)
             .map_err(SealedError::Generate)?;
         let private = key.private_pem().map_err(SealedError::Generate)?;
-        made.push((
+        files.push((
             file(directory, database, "key"),
             0o600,
             private.into_bytes(),
         ));
-        made.push((
+        files.push((
             file(directory, database, "pem"),
             0o644,
             certificate.into_bytes(),
         ));
-        made.push((file(directory, database, "auth"), 0o644, update));
+        files.push((file(directory, database, "auth"), 0o644, update));
     }
     // All or nothing: a key beside files of another set would be no use to anybody.
-    if let Some((path, ..)) = made
+    if let Some((path, ..)) = files
         .iter()
         .find(|it| fs_err::symlink_metadata(&it.0).is_ok())
     {
         return Err(SealedError::Exists { path: path.clone() });
     }
-    for (path, mode, bytes) in &made {
+    for (path, mode, bytes) in &files {
         write_new(path, *mode, bytes)?;
     }
     Ok(GeneratedKeys {
         directory: directory.to_owned(),
         owner,
-        files: made.into_iter().map(|(path, ..)| path).collect(),
+        files: files.into_iter().map(|(path, ..)| path).collect(),
     })
 }
 
@@ -153,12 +153,16 @@ mod tests {
         let directory = temp.path().join("keys");
         let made = generate(&directory, "test", 1_767_323_045).unwrap();
         assert_eq!(made.files.len(), 9);
-        let mode = |name: &str| {
+        let permissions = |name: &str| {
             let meta = fs_err::metadata(directory.join(name)).unwrap();
             meta.permissions().mode() & 0o777
         };
         assert_eq!(
-            (mode("PK.key"), mode("db.key"), mode("db.pem")),
+            (
+                permissions("PK.key"),
+                permissions("db.key"),
+                permissions("db.pem")
+            ),
             (0o600, 0o600, 0o644)
         );
         let keys = SealingKeys::read(&directory).unwrap();

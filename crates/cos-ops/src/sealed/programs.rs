@@ -39,10 +39,10 @@ pub(crate) fn efi_files(
     directory: &Path,
 ) -> Result<Vec<PlacedFile>, OpsError> {
     let (lower, upper) = names(&boot.manifest.architecture)?;
-    let loader = format!("{PROGRAMS}/systemd-boot{lower}.efi");
-    let program = read(loaded, "systemd-boot", &loader)?;
+    let program_path = format!("{PROGRAMS}/systemd-boot{lower}.efi");
+    let program = read(loaded, "systemd-boot", &program_path)?;
     let program = Image::parse(program).map_err(|source| SealedError::Program {
-        path: loader,
+        path: program_path,
         source,
     })?;
     let program = signed(program, keys, "systemd-boot")?.into_bytes();

@@ -247,6 +247,16 @@ impl Builder {
         if let Some(files) = self.firmware.files() {
             arguments.extend(uefi(files, directory)?);
         }
+        let overlays = self.attach_media(directory, &mut arguments)?;
+        Ok((arguments, overlays))
+    }
+
+    /// Adds the media to QEMU's arguments. Returns the overlays that take what is written to them.
+    fn attach_media(
+        &self,
+        directory: &Path,
+        arguments: &mut Vec<String>,
+    ) -> anyhow::Result<Vec<PathBuf>> {
         let mut overlays = Vec::new();
         for (index, medium) in self.media.iter().enumerate() {
             let Medium { bus, image, more } = medium;
@@ -277,7 +287,7 @@ impl Builder {
                 format!("{device},drive=medium{index},bootindex={index}"),
             ]);
         }
-        Ok((arguments, overlays))
+        Ok(overlays)
     }
 }
 
