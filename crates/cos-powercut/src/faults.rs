@@ -24,6 +24,10 @@ const SIGKILL: i32 = 9;
 const FILES: usize = 520;
 /// The last system calls of an upgrade, when the image is read: these are killed denser.
 const LAST: usize = 400;
+/// What is upgraded to after that.
+const NEXT: &str = "next";
+/// Mounting and unmounting is mostly waiting: so many are killed at once.
+const LANES: usize = 4;
 /// By how much.
 const DENSER: usize = 10;
 const STATE_BYTES: u64 = 16 << 20;
@@ -56,25 +60,35 @@ pub fn kill_upgrades(histories: &Histories, program: &Path, every: usize) -> Res
     let rest = calls.len().saturating_sub(LAST);
     let points = (0..rest).step_by(every);
     let points = points.chain((rest..calls.len()).step_by(every.div_ceil(DENSER)));
+    let points: Vec<&(String, usize)> = points.map(|point| &calls[point]).collect();
+    // What follows a death, made before there are several who want it.
+    histories.images().tree(NEXT)?;
+    let (points, upgrade) = (&points, &upgrade);
     let mut outcome = Outcome::default();
-    for point in points {
-        let (name, count) = &calls[point];
-        let killed = upgrade.kill(name, *count, histories);
-        match killed.with_context(|| format!("killed at {name} {count}")) {
-            // It may find its directories in another order than before.
-            Ok(None) => {}
-            Ok(Some(is_new)) => {
-                outcome.faults += 1;
-                outcome.new += usize::from(is_new);
-                outcome.old += usize::from(!is_new);
-            }
-            Err(error) => {
-                outcome.faults += 1;
-                outcome.trouble.push(format!("{error:#}"));
+    std::thread::scope(|scope| {
+        let lane = |lane| {
+            let share = points.iter().skip(lane).step_by(LANES);
+            scope.spawn(move || upgrade.kill_at(share.copied(), histories))
+        };
+        let lanes: Vec<_> = (0..LANES).map(lane).collect();
+        for lane in lanes {
+            match lane.join() {
+                Ok(found) => outcome.add(found),
+                Err(_) => outcome.trouble.push("a lane panicked".to_owned()),
             }
         }
-    }
+    });
     Ok(outcome)
+}
+
+impl Outcome {
+    fn add(&mut self, other: Self) {
+        self.faults += other.faults;
+        self.old += other.old;
+        self.new += other.new;
+        self.said.extend(other.said);
+        self.trouble.extend(other.trouble);
+    }
 }
 
 /// An upgrade to be killed.
@@ -143,6 +157,32 @@ impl Upgrade {
         Ok(calls)
     }
 
+    /// Kills it at some of them, one after the other.
+    fn kill_at<'c>(
+        &self,
+        calls: impl Iterator<Item = &'c (String, usize)>,
+        histories: &Histories,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (name, count) in calls {
+            let killed = self.kill(name, *count, histories);
+            match killed.with_context(|| format!("killed at {name} {count}")) {
+                // It may find its directories in another order than before.
+                Ok(None) => {}
+                Ok(Some(is_new)) => {
+                    outcome.faults += 1;
+                    outcome.new += usize::from(is_new);
+                    outcome.old += usize::from(!is_new);
+                }
+                Err(error) => {
+                    outcome.faults += 1;
+                    outcome.trouble.push(format!("{error:#}"));
+                }
+            }
+        }
+        outcome
+    }
+
     /// Kills it at one of them. Whether the new system is there then; nothing when it came to its end before.
     fn kill(&self, name: &str, count: usize, histories: &Histories) -> Result<Option<bool>> {
         let state = State::mount(&self.base)?;
@@ -184,7 +224,7 @@ fn next_upgrade(image: &Path, histories: &Histories) -> Result<()> {
     let running = Running::boot(&disk, histories.images(), Mode::Active)?;
     let before = running.store().state()?;
     running
-        .upgrade("next", Target::System, Extent::Whole)
+        .upgrade(NEXT, Target::System, Extent::Whole)
         .context("the next upgrade")?;
     let next = running.store().state()?;
     verify_snapshot(&running.store(), &next.active)?;

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and these show what they found"
 )]
 
+use cos_ops::build::sizes::Role;
 use cos_ops::machine::Mode;
 use cos_ops::upgrade::{Extent, Target};
 use cos_powercut::disk::{Histories, LoopDisk, Recorded, Running};
@@ -109,4 +110,34 @@ fn of_two_disks_with_the_same_names_only_its_own_is_changed() {
             "its own disk was not changed"
         );
     }
+}
+
+#[test]
+fn a_lost_boot_loader_is_told_while_the_machine_runs() {
+    if !can_run("a_lost_boot_loader_is_told_while_the_machine_runs") {
+        return;
+    }
+    let histories = Histories::new().unwrap();
+    let temp = cos_testkit::temp_dir().unwrap();
+    let image = temp.path().join("disk.img");
+    fs_err::copy(histories.installed().unwrap(), &image).unwrap();
+    let disk = LoopDisk::attach(&image).unwrap();
+    let running = Running::boot(&disk, histories.images(), Mode::Active).unwrap();
+    let told = || {
+        let problems = running.problems().unwrap();
+        problems.iter().any(|it| it.starts_with("boot loader: "))
+    };
+    assert!(!told());
+    let node = disk.partition(Role::Efi.number());
+    fs_err::OpenOptions::new()
+        .write(true)
+        .open(&node)
+        .and_then(|mut file| {
+            std::io::Write::write_all(&mut file, &[0; 8192])?;
+            file.sync_all()
+        })
+        .unwrap();
+    assert!(told());
+    running.shut_down().unwrap();
+    disk.detach().unwrap();
 }

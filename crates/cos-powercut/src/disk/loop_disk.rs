@@ -80,18 +80,24 @@ impl LoopDisk {
     /// Lets go of the file, with everything written to it.
     pub fn detach(mut self) -> Result<()> {
         File::open(&self.node)?.sync_all()?;
+        // Once, and never again: when it is gone, somebody else may have got its number.
+        self.attached = false;
+        process::output(losetup()?.arg("--detach").arg(&self.node))?;
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            // It stays for as long as somebody has it open.
-            process::output(losetup()?.arg("--detach").arg(&self.node))?;
-            let backing = backing_file(&self.node)?;
-            if !backing.exists() {
-                self.attached = false;
-                return Ok(());
-            }
+        // It stays for as long as somebody has it open.
+        while self.is_behind()? {
             ensure!(Instant::now() < deadline, "{} stays", self.node.display());
             std::thread::sleep(Duration::from_millis(5));
         }
+        Ok(())
+    }
+
+    /// Whether the device still has our file behind it.
+    fn is_behind(&self) -> Result<bool> {
+        let name = self.node.file_name().context("no device")?;
+        let path = format!("/sys/block/{}/loop/backing_file", name.to_string_lossy());
+        let file = fs_err::read_to_string(path).unwrap_or_default();
+        Ok(Path::new(file.trim_end()) == self.file)
     }
 }
 
@@ -108,11 +114,6 @@ impl Drop for LoopDisk {
 /// Where the partitions of a disk or of its image are.
 pub fn parts_of(disk: &Path) -> Result<Vec<Part>> {
     by_linux(&File::open(disk)?, true)
-}
-
-fn backing_file(node: &Path) -> Result<PathBuf> {
-    let name = node.file_name().context("no device")?.to_string_lossy();
-    Ok(format!("/sys/block/{name}/loop/backing_file").into())
 }
 
 #[expect(clippy::disallowed_methods, reason = "it runs other people's program")]

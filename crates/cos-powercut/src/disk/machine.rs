@@ -17,6 +17,7 @@ use cos_ops::machine::{BootReport, Machine, Mode, Places};
 use cos_ops::reset::{Fate, ResetPartitions, ResetRequest, reset};
 use cos_ops::root::convert::{CompressionChoice, ImageRequest};
 use cos_ops::snapshots::{boot_once, pin, roll_back};
+use cos_ops::status::status;
 use cos_ops::trust::Gate;
 use cos_ops::upgrade::{Extent, Outcome, Target, UpgradeRequest, Wanted, upgrade};
 use cos_store::{SnapshotId, Store};
@@ -160,6 +161,11 @@ impl<'r> Running<'r> {
     /// `cos upgrade`.
     pub fn upgrade(&self, version: &str, target: Target, extent: Extent) -> Result<()> {
         upgrade_to(&self.machine, self.images.request(version)?, target, extent)
+    }
+
+    /// What `cos status` says somebody should look at.
+    pub fn problems(&self) -> Result<Vec<String>> {
+        Ok(status(&self.machine)?.problems)
     }
 
     /// `cos boot good`.
