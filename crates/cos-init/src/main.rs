@@ -62,12 +62,7 @@ fn boot() -> Result<(), InitError> {
     if cmdline::is_disabled(&text) {
         return Ok(());
     }
-    let text = if cmdline::is_sealed(&text) {
-        format!("{} {}", text.trim_end(), sealed::words()?)
-    } else {
-        text
-    };
-    let cmdline = CommandLine::parse(&text)?;
+    let cmdline = CommandLine::parse(&sealed::complete(text)?)?;
     let mut log = Log::default();
     for warning in &cmdline.warnings {
         log.warn(warning.clone());

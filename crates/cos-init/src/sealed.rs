@@ -6,6 +6,7 @@
 //!
 //! Source: systemd, "Boot Loader Interface".
 
+use crate::cmdline::is_sealed;
 use crate::error::InitError;
 use cos_sys::device_spec::DeviceSpec;
 use cos_sys::locate::{self, Found};
@@ -25,8 +26,15 @@ const ATTRIBUTES: usize = 4;
 /// How long the disk may take to appear.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The words that complete a signed command line.
-pub(crate) fn words() -> Result<String, InitError> {
+/// A signed command line with the words that complete it; any other one as it is.
+pub(crate) fn complete(text: String) -> Result<String, InitError> {
+    if is_sealed(&text) {
+        return Ok(format!("{} {}", text.trim_end(), words()?));
+    }
+    Ok(text)
+}
+
+fn words() -> Result<String, InitError> {
     show_variables()?;
     let name = variable("LoaderEntrySelected")?;
     let entry = parse_entry(&name).ok_or(InitError::NotAnEntry { name })?;
