@@ -156,8 +156,8 @@ function cos_boot {
 /// The boot rule ([`crate::decide`]) in GRUB's language.
 const BOOT_RULE: &str = include_str!("../assets/boot-rule.cfg");
 
-/// A title that stays inside GRUB's double quotes.
-fn menu_title(title: &str) -> String {
+/// A title that stays inside the double quotes of GRUB and of os-release.
+pub(crate) fn menu_title(title: &str) -> String {
     let plain = |c: &char| !c.is_control() && !matches!(c, '"' | '$' | '\\' | '`');
     title.chars().filter(plain).take(80).collect()
 }

@@ -6,6 +6,7 @@
 //!
 //! Source: UAPI Group, "Boot Loader Specification" (type 2 entries); loader.conf(5).
 
+use crate::grub::menu_title;
 use crate::{KernelArguments, SnapshotId};
 use cos_verity::RootHash;
 use std::fmt;
@@ -67,8 +68,7 @@ pub fn sealed_command_line(root_hash: &RootHash, arguments: &KernelArguments) ->
 
 /// `os-release` of an entry: its title. Without versions, entries are ordered by their names alone.
 pub fn sealed_os_release(title: &str) -> String {
-    let plain = |c: &char| !c.is_control() && !matches!(c, '"' | '$' | '\\' | '`');
-    let title: String = title.chars().filter(plain).take(80).collect();
+    let title = menu_title(title);
     format!("ID=cos\nPRETTY_NAME=\"{title}\"\n")
 }
 

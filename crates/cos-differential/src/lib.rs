@@ -17,7 +17,6 @@ mod listing;
 mod mutate;
 mod part;
 mod python;
-mod random;
 mod report;
 mod run;
 

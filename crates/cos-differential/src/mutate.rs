@@ -14,7 +14,7 @@ use crate::part::{
     BLOCK, FLAG, GID, LINK, MAGIC, MAGICS, MAJOR, MINOR, MODE, MTIME, NAME, NAMES, PREFIX, Part,
     SIZE, Sum, UID, base, content, joined, long, pax, record,
 };
-use crate::random::Random;
+use cos_testkit::Random;
 use std::ops::Range;
 
 /// An archive, and what was done to it.

@@ -1,6 +1,6 @@
 //! What archives are made of: header blocks with what follows them, field by field.
 
-use crate::random::Random;
+use cos_testkit::Random;
 use std::ops::Range;
 
 pub(crate) const BLOCK: usize = 512;

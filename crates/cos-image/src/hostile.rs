@@ -4,13 +4,11 @@
 //! Two classes are elsewhere: signatures in the crate that judges them, and YAML (deep nesting, aliases) in
 //! `cos-stages`, whose reader bounds both.
 
-use crate::layer::decode::{Compression, Context, Layer, decode};
+use crate::layer::decode::{Compression, Layer};
 use crate::layer::entry::Entry;
 use crate::layer::tests::support::*;
-use crate::limits::Budget;
 use crate::merge::{DirectoryRule, MergeError, Merger};
 use crate::{Digest, EntryError, ImageError, Limits, Options, Platform, PlatformChoice, fuzzing};
-use cos_events::{Silent, Task};
 use cos_tree::{Metadata, NodeKind, Tree, display};
 use std::io::Write as _;
 
@@ -55,15 +53,7 @@ fn blob(bytes: &[u8], compression: Compression, tar: &[u8]) -> Layer {
 }
 
 fn decoded(layer: &Layer, bytes: &[u8], limits: &Limits) -> Result<Vec<Entry>, ImageError> {
-    let store = Store::default();
-    let budget = Budget::new(limits);
-    let context = Context {
-        store: &store,
-        budget: &budget,
-        monitor: &Silent,
-    };
-    let task = Task::bytes(&Silent, "test", None);
-    decode(layer, Box::new(bytes), context, &task)
+    read_layer(layer, bytes, limits).map(|(entries, _)| entries)
 }
 
 /// A link out of the root, and a file written through it: CVE-2018-20990, CVE-2021-38511 (tar-rs),

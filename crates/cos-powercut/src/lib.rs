@@ -24,7 +24,6 @@ pub mod faults;
 pub mod fixture;
 mod loader;
 mod log;
-mod random;
 mod recorder;
 pub mod replay;
 mod report;

@@ -1,9 +1,9 @@
 //! From a log, the disks as they would lie after a cut.
 
 use crate::log::{Entry, Log};
-use crate::random::Random;
 use crate::working_copy::WorkingCopy;
 use anyhow::Result;
+use cos_testkit::Random;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 

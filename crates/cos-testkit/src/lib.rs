@@ -16,11 +16,13 @@ mod lock;
 pub mod machine;
 pub mod paths;
 pub mod process;
+mod random;
 pub mod registry;
 pub mod sigstore;
 mod skip;
 pub mod tools;
 
+pub use random::Random;
 pub use skip::{SKIP_LOG, Skipped, is_root, read_skips, require_root, skip};
 pub use tempfile::TempDir;
 pub use tools::{find_tool, need_tools};

@@ -2,7 +2,7 @@
 
 use super::{is_member, odd_name, place};
 use crate::part::{NAMES, Part, SIZE, long, pax, record};
-use crate::random::Random;
+use cos_testkit::Random;
 
 const KEYS: [&[u8]; 24] = [
     b"path",

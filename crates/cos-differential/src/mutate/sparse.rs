@@ -2,7 +2,7 @@
 
 use super::choose;
 use crate::part::{BLOCK, MAGICS, Part, pax, record};
-use crate::random::Random;
+use cos_testkit::Random;
 
 /// A map of whole blocks, a last segment of any length, and maybe the end; the data for it, and the size.
 fn right_map(random: &mut Random) -> (Vec<u64>, Vec<u8>, u64) {

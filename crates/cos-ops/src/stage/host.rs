@@ -1,5 +1,6 @@
 //! What the engine asks of the machine: its user-data, and the device it booted from.
 
+use crate::machine::Places;
 use cos_datasource::{
     BlockMedia, Cache, DEFAULT_DEADLINE, DatasourceError, Dmi, Endpoints, Machine, Provider,
     Request, UserData, VmwareTools, fetch_cached,
@@ -13,8 +14,6 @@ use std::path::{Path, PathBuf};
 
 /// Where the last user-data is kept, for boots on which nobody answers.
 const CACHE: &str = "oem/95_userdata/cache";
-/// Where cos-init mounts what holds the snapshots.
-const SOURCE: &str = "/run/cos/source";
 /// Below which media are mounted while they are read.
 const MEDIA: &str = "/run/cos/media";
 
@@ -66,10 +65,11 @@ pub(super) fn boot_device(command_line: &str) -> Option<PathBuf> {
 
 /// What a table of mounts (proc(5), `mounts`) says is mounted where the snapshots are.
 fn mounted_source(mounts: &str) -> Option<PathBuf> {
+    let source = Places::default().source();
     let mut lines = mounts.lines().map(str::split_ascii_whitespace);
     let device = lines.find_map(|mut words| {
         let device = words.next()?;
-        (words.next()? == SOURCE).then_some(device)
+        (Path::new(words.next()?) == source).then_some(device)
     })?;
     device.starts_with("/dev/").then(|| device.into())
 }
