@@ -188,6 +188,33 @@ fn what_cannot_be_kept_is_made_anew() {
 }
 
 #[test]
+fn a_clock_that_jumps_resets_all_the_same() {
+    let Some(tools) = tools("a_clock_that_jumps_resets_all_the_same", TOOLS) else {
+        return;
+    };
+    let bench = Bench::new();
+    let disk = installed(&bench, &tools, 3000, |_| ());
+    // 2100, 1970, the first second that 32 bits do not hold, and back to what it may be.
+    for (number, clock) in [4_102_444_800, 0, 1 << 31, 1_800_000_000]
+        .into_iter()
+        .enumerate()
+    {
+        let mut wanted = request(&bench, &disk, bench.image(&number.to_string()));
+        wanted.now = clock;
+        wanted.persistent = true;
+        if number % 2 == 1 {
+            // COS_STATE is made anew.
+            let mounted = Mounted::new(&disk.partition(5), "ext4", "rw");
+            fs_err::remove_dir_all(mounted.path().join("cos")).unwrap();
+        }
+        let done = reset(&wanted, &NoHooks, &Silent).unwrap();
+        assert_eq!(done.snapshot.date, clock);
+        assert_eq!(state(&disk).0.active, done.snapshot.id);
+        check_ext4(&tools, &disk.node, &[5, 6]);
+    }
+}
+
+#[test]
 fn wiped_partitions_are_new_and_others_stay() {
     let Some(tools) = tools("wiped_partitions_are_new_and_others_stay", TOOLS) else {
         return;
