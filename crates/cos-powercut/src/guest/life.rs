@@ -1,5 +1,6 @@
 //! A machine's life, recorded.
 
+use super::boot::READY;
 use crate::disk::{DiskKnown, DiskView, LoopDisk, look_at, observe};
 use crate::recorder::{Mark, Recording};
 use crate::report::{Operation, Report};
@@ -38,12 +39,12 @@ enum Kind {
 
 /// The parts, in the order of time.
 const PHASES: [(&str, Kind); 7] = [
-    ("first boot, growing", Kind::Boot),
-    ("write data, mark good", Kind::Change),
+    ("first boot, growing, to the root", Kind::Boot),
+    ("come up, write data, become good", Kind::Change),
     ("download an upgrade", Kind::Change),
     ("apply it", Kind::Change),
-    ("reboot, on trial", Kind::Boot),
-    ("mark it good", Kind::Change),
+    ("reboot, on trial, to the root", Kind::Boot),
+    ("come up, become good", Kind::Change),
     ("shut down", Kind::Change),
 ];
 /// The first part in which data must be there.
@@ -125,8 +126,9 @@ fn live(disk: &Path, log: &PathBuf) -> Result<Vec<Mark>> {
         .recorded_disk(disk, log)
         .network()
         .boot()?;
-    machine.login(BOOT)?;
+    machine.expect(READY, BOOT)?;
     mark(0)?;
+    machine.login(BOOT)?;
     for path in DATA {
         machine.check(&format!("echo {MINE} > {path}"))?;
     }
@@ -138,8 +140,9 @@ fn live(disk: &Path, log: &PathBuf) -> Result<Vec<Mark>> {
     succeeds(&mut machine, "cos upgrade --apply")?;
     mark(3)?;
     machine.reboot()?;
-    machine.login(BOOT)?;
+    machine.expect(READY, BOOT)?;
     mark(4)?;
+    machine.login(BOOT)?;
     let version = machine.check("cat /etc/fleet-version")?;
     ensure!(version == "2", "version {version} boots after the upgrade");
     succeeds(&mut machine, GOOD)?;
