@@ -115,6 +115,7 @@ fn prepare(
     let content = ContentSizes {
         snapshot: payload.sizes(),
         loader: sizes(&payload.efi),
+        program: payload.program_size(),
         oem: sizes(&oem),
     };
     let plan = DiskPlan::new(

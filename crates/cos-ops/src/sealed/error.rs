@@ -1,7 +1,9 @@
 //! What can go wrong with keys and sealed systems.
 
 use crate::ErrorKind;
+use crate::build::sizes::Bytes;
 use cos_efi::{EfiError, KeyError, PeError};
+use cos_store::SnapshotId;
 use std::io;
 use std::path::PathBuf;
 
@@ -66,6 +68,42 @@ pub enum SealedError {
     /// Sealed systems boot by UEFI, for which there is no name of this architecture.
     #[error("{0} has no UEFI that sealed systems could boot by")]
     Architecture(String),
+    /// A file of the EFI system partition cannot be read, made or removed.
+    #[error("cannot get at {}", .path.display())]
+    Loader {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The program of a snapshot is not there.
+    #[error("snapshot {0} has no signed program")]
+    NoProgram(SnapshotId),
+    /// The EFI system partition has too little room.
+    #[error("the EFI system partition has {} free, and the signed program needs {}", Bytes(*.free), Bytes(*.needed))]
+    NoRoom {
+        /// Bytes that the program has.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// What was written to the EFI system partition is not what is read.
+    #[error("{} does not read back as it was written", .path.display())]
+    ReadBack {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A variable of the firmware.
+    #[error("cannot use the firmware's variable {}", .path.display())]
+    Variable {
+        /// Where the kernel shows it.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The boot loader has no entry for what is to boot once.
+    #[error("the boot loader has no entry for {0}")]
+    NoEntry(String),
 }
 
 impl SealedError {
@@ -84,6 +122,10 @@ impl SealedError {
             Self::Exists { .. } => {
                 Some("name a directory that is not there yet, or an empty one".to_owned())
             }
+            Self::NoRoom { .. } => Some(
+                "keep fewer snapshots (upgrade.keep); for new disks: `cos build disk --partition efi=SIZE`"
+                    .to_owned(),
+            ),
             Self::Read { .. } => Some("make keys with `cos keys generate DIRECTORY`".to_owned()),
             _ => None,
         }

@@ -8,12 +8,13 @@ mod download;
 mod follow;
 mod space;
 
+pub use crate::machine::Target;
 pub use follow::Wanted;
 
 use crate::OpsError;
 use crate::build::payload::step;
 use crate::hooks::{HookError, Hooks, RootImage};
-use crate::machine::{Access, Machine, MachineError, MountedStore, now};
+use crate::machine::{Access, BootRecord, Machine, MachineError, MountedStore, now};
 use crate::root::convert::{ImageRequest, load_trusted};
 use crate::root::snapshot::{Described, boot_config, replace_root, write_snapshot};
 use crate::trust::{self, FloorQuestion, Gate, Trusted};
@@ -24,16 +25,6 @@ use cos_image::Source;
 use cos_store::{Action, Draft, ROOT_IMAGE, Snapshot, SnapshotId, Store, verify_snapshot};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-
-/// Which of the two places is upgraded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Target {
-    /// COS_STATE: the system.
-    System,
-    /// COS_RECOVERY.
-    Recovery,
-}
 
 /// How far to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +102,7 @@ pub struct UpgradeResult {
 struct Upgrade<'u> {
     request: &'u UpgradeRequest,
     machine: &'u Machine,
+    record: &'u BootRecord,
     config: &'u Config,
     hooks: &'u dyn Hooks,
     monitor: &'u dyn Monitor,
@@ -138,7 +130,6 @@ pub fn upgrade(
             mode: machine.boot.mode,
         });
     }
-    machine.refuse_sealed("upgrade")?;
     let _lock = match request.extent {
         Extent::Check => None,
         _ => Some(crate::machine::lock(&machine.places, "upgrade")?),
@@ -149,9 +140,16 @@ pub fn upgrade(
     };
     let mounted = open(request.target, machine, access)?;
     let store = mounted.store();
-    let state = store.state()?;
-    let before = state.clone().with_attempts(&store.attempts(&state));
+    let record = machine.boot_record(access)?;
+    if access == Access::Write && record.complete(store, request.target)? {
+        warn(
+            monitor,
+            "completed a commit that was cut off before".to_owned(),
+        );
+    }
+    let before = record.known(store)?;
     let upgrade = Upgrade {
+        record: &record,
         request,
         machine,
         config,
@@ -449,7 +447,7 @@ impl Upgrade<'_> {
         self.monitor.checkpoint()?;
         let state = self.next_state(id)?;
         step(self.monitor, "commit", || {
-            store.commit(&state).map_err(OpsError::from)
+            self.record.commit(store, &state, self.request.target)
         })?;
         let tidied = store
             .stage(None)
