@@ -3,15 +3,15 @@
 use super::partitions::{mount, release};
 use super::{Fate, Prepared, ResetError, ResetRequest};
 use crate::build::payload::{Payload, PlacedFile, step};
-use crate::deploy;
+use crate::deploy::{self, DeployError};
 use crate::hooks::Hooks;
 use crate::machine::BootRecord;
 use crate::sealed::Loader;
 use cos_disk::ext4::{self, Ext4Content, Ext4Entry, Ext4Options, Ext4Tools};
 use cos_disk::live::{FileSystem, Maker, claim};
-use cos_disk::sparse;
+use cos_disk::{Source, sparse};
 use cos_events::{Monitor, Task};
-use cos_store::{Action, Store};
+use cos_store::{Action, Store, VERSION_FLOOR};
 use cos_sys::probe::{self, label_on};
 use fs_err::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -64,7 +64,9 @@ pub(super) fn run(
     }
     if matches!(prepared.fate, Fate::Anew { .. }) {
         step(monitor, "write COS_STATE", || {
-            let entries = payload.files.iter().cloned().map(entry).collect::<Vec<_>>();
+            let mut entries = payload.files.iter().cloned().map(entry).collect::<Vec<_>>();
+            // At no moment is there a machine that may go back.
+            entries.extend(prepared.new_floor().map(floor));
             format(&tools, state, "COS_STATE", payload, &entries)
         })?;
     }
@@ -72,6 +74,10 @@ pub(super) fn run(
     let mounted = mount(state, "ext4", "rw", scratch)?;
     let store = Store::new(mounted.path());
     deploy::write(&store, payload, "COS_STATE", monitor)?;
+    let is_kept = matches!(prepared.fate, Fate::Kept { .. });
+    if is_kept && prepared.floor.lost().is_some() {
+        mend_floor(&store, prepared.new_floor())?;
+    }
     hooks
         .after()
         .map_err(|source| deploy::hook("after", Action::Reset, "", source))?;
@@ -92,6 +98,24 @@ pub(super) fn run(
         task.finish();
     }
     Ok(())
+}
+
+/// Notes the floor of a machine where it was lost. Nothing is deployed unasked while it is damaged.
+fn mend_floor(store: &Store, floor: Option<String>) -> Result<(), ResetError> {
+    let mended = match floor {
+        Some(version) => store.set_version_floor(&version),
+        None => store.clear_version_floor(),
+    };
+    Ok(mended.map_err(DeployError::from)?)
+}
+
+/// The note of the floor, as a file of a new file system.
+fn floor(version: String) -> Ext4Entry {
+    Ext4Entry {
+        path: VERSION_FLOOR.to_owned(),
+        mode: 0o644,
+        content: Ext4Content::File(Source::Bytes(format!("{version}\n").into_bytes())),
+    }
 }
 
 fn entry(file: PlacedFile) -> Ext4Entry {

@@ -17,7 +17,7 @@ use crate::deploy::{self, DeployError, SnapshotSource};
 use crate::error::chain;
 use crate::hooks::{Hooks, NoHooks};
 use crate::machine::Mode;
-use crate::trust::FloorQuestion;
+use crate::trust::{Floor, FloorQuestion};
 use cos_events::{Monitor, warn};
 use cos_store::{Action, Snapshot, Store};
 use serde::Serialize;
@@ -78,6 +78,9 @@ pub struct ResetResult {
     pub snapshot: Snapshot,
     /// What becomes of the old system.
     pub fate: Fate,
+    /// Why the highest version that was good here is not known any more, where it is not: it is noted anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<String>,
     /// Labels of the partitions that are made anew besides.
     pub wipes: Vec<&'static str>,
 }
@@ -100,6 +103,9 @@ impl fmt::Display for ResetResult {
                 "{device} (COS_STATE): made anew, as {reason}; until that is done, only recovery boots"
             )?,
         }
+        if let Some(reason) = &self.floor {
+            writeln!(f, "version floor: {}", anew(reason))?;
+        }
         for label in &self.wipes {
             writeln!(f, "{label}: everything on it is lost")?;
         }
@@ -111,9 +117,23 @@ impl fmt::Display for ResetResult {
     }
 }
 
+/// What is said of a floor that is lost.
+fn anew(reason: &str) -> String {
+    format!("made anew, as it cannot be read ({reason})")
+}
+
 struct Prepared {
     payload: Payload,
+    floor: Floor,
     fate: Fate,
+}
+
+impl Prepared {
+    /// The version floor of the machine that was reset.
+    fn new_floor(&self) -> Option<String> {
+        let version = self.payload.snapshot.image_version.as_deref();
+        self.floor.after_reset(version)
+    }
 }
 
 /// Says what a reset would do; writes nothing but temporary data.
@@ -138,6 +158,9 @@ pub fn reset(
             format!("COS_STATE is made anew, as {reason}; until that is done, only recovery boots"),
         );
     }
+    if let Some(reason) = prepared.floor.lost() {
+        warn(monitor, format!("the version floor is {}", anew(reason)));
+    }
     execute::run(request, &prepared, hooks, monitor)?;
     if let Err(source) = hooks.post() {
         warn(monitor, format!("hook post-reset failed: {source}"));
@@ -155,6 +178,7 @@ fn result(request: &ResetRequest, prepared: &Prepared, dry_run: bool) -> ResetRe
         device: request.partitions.state.clone(),
         snapshot: prepared.payload.snapshot.clone(),
         fate: prepared.fate.clone(),
+        floor: prepared.floor.lost().map(str::to_owned),
         wipes: wipes
             .into_iter()
             .filter_map(|(label, wiped)| wiped.then_some(label))
@@ -189,25 +213,34 @@ fn prepare(
         hooks,
         monitor,
     )?;
-    let fate = fate(request, &payload)?;
-    Ok(Prepared { payload, fate })
+    let (floor, fate) = fate(request, &payload)?;
+    Ok(Prepared {
+        payload,
+        floor,
+        fate,
+    })
 }
 
 /// Looks at COS_STATE as it is.
-fn fate(request: &ResetRequest, payload: &Payload) -> Result<Fate, ResetError> {
+fn fate(request: &ResetRequest, payload: &Payload) -> Result<(Floor, Fate), ResetError> {
     let scratch = payload.directory.path();
     let mounted = match partitions::mount(&request.partitions.state, "ext4", "ro", scratch) {
         Ok(mounted) => mounted,
         Err(error) => {
-            return Ok(Fate::Anew {
-                reason: format!("it cannot be mounted ({})", chain(&error)),
-            });
+            let reason = format!("it cannot be mounted ({})", chain(&error));
+            let floor = Floor::Unreadable(format!("COS_STATE: {}", chain(&error)));
+            return Ok((floor, Fate::Anew { reason }));
         }
     };
     let store = Store::new(mounted.path());
-    refuse_downgrade(request, payload, &store)?;
+    let floor = Floor::of(&store);
+    // A floor that nobody knows must not keep the machine from being made whole.
+    if floor.lost().is_none() {
+        refuse_downgrade(request, payload, &store)?;
+    }
     let free = deploy::free_bytes(mounted.path()).unwrap_or(0);
-    Ok(fate_of(&store, payload, free))
+    let fate = fate_of(&store, &floor, payload, free);
+    Ok((floor, fate))
 }
 
 /// The system that runs may be older than what was good here: it is what a machine goes back to.
@@ -232,7 +265,7 @@ fn refuse_downgrade(
 }
 
 /// What becomes of a store with `free` bytes of room.
-fn fate_of(store: &Store, payload: &Payload, free: u64) -> Fate {
+fn fate_of(store: &Store, floor: &Floor, payload: &Payload, free: u64) -> Fate {
     let id = payload.snapshot.id.as_str();
     let old = match store.state() {
         Ok(old) => old,
@@ -247,6 +280,11 @@ fn fate_of(store: &Store, payload: &Payload, free: u64) -> Fate {
             reason: "its snapshots cannot be listed".to_owned(),
         };
     };
+    if let Floor::Unreadable(why) = floor {
+        return Fate::Anew {
+            reason: format!("its version floor cannot be read ({why})"),
+        };
+    }
     // What no state names goes before the new one is written.
     let makes_way = |it: &&cos_store::Installed| !old.snapshots().any(|named| *named == it.id);
     let way: u64 = present.iter().filter(makes_way).map(|it| it.bytes).sum();

@@ -2,8 +2,58 @@
 
 use super::parse_version;
 use crate::OpsError;
-use cos_store::{SnapshotId, Store};
+use crate::error::chain;
+use cos_store::{SnapshotId, Store, StoreError};
 use semver::Version;
+use std::io;
+
+/// The floor of a store that is to be reset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Floor {
+    /// It is known; `None` where no version was good yet.
+    Known(Option<String>),
+    /// What is noted is no version: why.
+    Damaged(String),
+    /// The file system does not give it away: why.
+    Unreadable(String),
+}
+
+impl Floor {
+    /// Looks for the floor of a store.
+    pub(crate) fn of(store: &Store) -> Self {
+        match store.version_floor() {
+            Ok(Some(text)) if parse_version(&text).is_none() => {
+                Self::Damaged(format!("{text:?} is no version"))
+            }
+            Ok(floor) => Self::Known(floor),
+            Err(error) => match &error {
+                StoreError::Read { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+                    Self::Damaged(chain(&error))
+                }
+                _ => Self::Unreadable(chain(&error)),
+            },
+        }
+    }
+
+    /// Why it is made anew, if it must be.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        match self {
+            Self::Known(_) => None,
+            Self::Damaged(why) | Self::Unreadable(why) => Some(why),
+        }
+    }
+
+    /// What the floor of a store that is reset to this version is. One that is known stays.
+    pub(crate) fn after_reset(&self, version: Option<&str>) -> Option<String> {
+        match self {
+            Self::Known(floor) => floor.clone(),
+            Self::Damaged(_) | Self::Unreadable(_) => {
+                let version = version.and_then(parse_version);
+                version.map(|version| version.to_string())
+            }
+        }
+    }
+}
 
 /// What is to be deployed, and whether it may be older than what was.
 pub(crate) struct FloorQuestion<'q> {
@@ -41,11 +91,14 @@ impl FloorQuestion<'_> {
             return Ok(());
         };
         // A floor that cannot be read is replaced by one that can.
-        let floor = match store.version_floor() {
-            Ok(floor) => floor.as_deref().and_then(parse_version),
-            Err(_) => Some(version.clone()),
+        let lower = match Floor::of(store) {
+            Floor::Known(floor) => floor
+                .as_deref()
+                .and_then(parse_version)
+                .is_some_and(|floor| *version <= floor),
+            Floor::Damaged(_) | Floor::Unreadable(_) => true,
         };
-        if floor.is_some_and(|floor| *version <= floor) {
+        if lower {
             store.set_version_floor(&version.to_string())?;
         }
         Ok(())
@@ -118,9 +171,26 @@ mod tests {
         for damaged in ["", "not a version"] {
             fs_err::write(temp.path().join("cos/version-floor"), damaged).unwrap();
             assert!(ask(&store, Some("9.0.0"), false).is_err(), "{damaged:?}");
+            assert!(matches!(Floor::of(&store), Floor::Damaged(_)));
+            ask(&store, Some("1.0.0"), true).unwrap();
+            assert_eq!(store.version_floor().unwrap().as_deref(), Some("1.0.0"));
         }
-        fs_err::write(temp.path().join("cos/version-floor"), "").unwrap();
-        ask(&store, Some("1.0.0"), true).unwrap();
-        assert_eq!(store.version_floor().unwrap().as_deref(), Some("1.0.0"));
+        fs_err::remove_file(temp.path().join("cos/version-floor")).unwrap();
+        fs_err::create_dir(temp.path().join("cos/version-floor")).unwrap();
+        assert!(matches!(Floor::of(&store), Floor::Unreadable(_)));
+    }
+
+    #[test]
+    fn a_reset_keeps_a_floor_that_is_known() {
+        let known = Floor::Known(Some("2.0.0".to_owned()));
+        assert_eq!(known.after_reset(Some("1.0.0")).as_deref(), Some("2.0.0"));
+        assert_eq!(Floor::Known(None).after_reset(Some("1.0.0")), None);
+        let damaged = Floor::Damaged(String::new());
+        assert_eq!(
+            damaged.after_reset(Some("v1.0.0")).as_deref(),
+            Some("1.0.0")
+        );
+        assert_eq!(damaged.after_reset(Some("x")), None);
+        assert_eq!(damaged.after_reset(None), None);
     }
 }

@@ -8,7 +8,7 @@ mod floor;
 mod sign;
 mod verify;
 
-pub(crate) use floor::{FloorQuestion, raise as raise_floor};
+pub(crate) use floor::{Floor, FloorQuestion, raise as raise_floor};
 pub use sign::{SignFormat, SignRequest, SignResult, generate_key, sign};
 pub use verify::{LookedAt, Verification, verify};
 

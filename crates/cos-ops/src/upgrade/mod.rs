@@ -14,7 +14,7 @@ pub use follow::Wanted;
 use crate::OpsError;
 use crate::build::payload::step;
 use crate::hooks::{HookError, Hooks, RootImage};
-use crate::machine::{Access, BootRecord, Machine, MachineError, MountedStore, now};
+use crate::machine::{Access, BootRecord, Machine, MachineError, MountedStore};
 use crate::root::convert::{ImageRequest, load_trusted};
 use crate::root::snapshot::{Described, boot_config, replace_root, write_snapshot};
 use crate::trust::{self, FloorQuestion, Gate, Trusted};
@@ -57,6 +57,8 @@ pub struct UpgradeRequest {
     /// Where temporary data may be kept: directories of file systems, the one with more room is taken.
     /// The partition itself is always one of them.
     pub scratch: Vec<PathBuf>,
+    /// The time, seconds since 1970. It is noted, and decides nothing.
+    pub now: i64,
 }
 
 /// What came of it.
@@ -349,7 +351,7 @@ impl Upgrade<'_> {
             follows,
             machine_arguments: self.machine_arguments()?,
             action: Action::Upgrade,
-            time: now(),
+            time: self.request.now,
         };
         let snapshot = write_snapshot(
             &mut loaded,

@@ -341,6 +341,7 @@ fn upgrade_to(
         force: false,
         allow_downgrade: false,
         scratch: Vec::new(),
+        now: cos_ops::machine::now(),
     };
     let done = upgrade(&request, machine, &Config::default(), &NoHooks, &Silent)?;
     let wanted = match extent {

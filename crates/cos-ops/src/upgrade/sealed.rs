@@ -1,0 +1,169 @@
+//! Upgrades of a sealed machine: what was published beside the image is taken, and nothing else boots.
+
+use crate::OpsError;
+use crate::root::snapshot::renew_id;
+use crate::sealed::{Firmware, Published, SealedError, Statement};
+use crate::trust::{Gate, Trusted};
+use cos_boot::{KernelArguments, sealed_command_line};
+use cos_efi::{Image, Uki, verify};
+use cos_events::{Monitor, warn};
+use cos_image::{Options, Source};
+use cos_store::{FileDigest, PROGRAM, ROOT_IMAGE, Snapshot};
+use cos_verity::RootHash;
+use sha2::{Digest as _, Sha256};
+use std::path::Path;
+
+/// What seals the image of an upgrade; the newest first, as one image may be sealed with several keys.
+pub(super) struct Seals(Vec<Published>);
+
+impl Seals {
+    /// Those beside an image that the policy lets pass. None is an error.
+    pub(super) fn find(
+        image: &Trusted,
+        options: &Options,
+        gate: &Gate,
+        monitor: &dyn Monitor,
+    ) -> Result<Self, OpsError> {
+        let resolved = image.resolved();
+        match (resolved.source(), resolved.digest()) {
+            (Source::Registry(reference), Some(digest)) => {
+                let found = Published::all(reference, digest, options, gate, monitor)?;
+                Ok(Self(found))
+            }
+            (source, _) => Err(SealedError::NotSealed {
+                image: source.to_string(),
+            }
+            .into()),
+        }
+    }
+
+    /// Fetches the program that this machine's firmware runs into `directory`, before anything else is
+    /// fetched.
+    pub(super) fn fetch_program(
+        self,
+        directory: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<Seal, OpsError> {
+        let path = directory.join(PROGRAM);
+        let mut refusal = None;
+        for published in self.0 {
+            published.save_program(&path, monitor)?;
+            match check_program(&path, &published.statement, &Firmware::default()) {
+                Ok(()) => return Ok(Seal(published)),
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
+            fs_err::remove_file(&path).map_err(|source| OpsError::Write {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        // There is at least one.
+        Err(refusal.unwrap_or(SealedError::NotSealed {
+            image: String::new(),
+        }))?
+    }
+}
+
+/// What seals the snapshot that is made; its program is there.
+pub(super) struct Seal(Published);
+
+impl Seal {
+    /// What was stated.
+    pub(super) fn statement(&self) -> &Statement {
+        &self.0.statement
+    }
+
+    /// Holds a snapshot that was made against the statement, and makes it one that boots by the program. A
+    /// root image that came out otherwise makes way for the published one, where there is one.
+    pub(super) fn apply(
+        &self,
+        snapshot: &mut Snapshot,
+        directory: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<(), OpsError> {
+        let statement = self.statement();
+        for (what, made, stated) in [
+            ("kernel", &snapshot.kernel, &statement.kernel),
+            ("initrd", &snapshot.initrd, &statement.initrd),
+        ] {
+            if made != stated {
+                return Err(SealedError::Differs { what }.into());
+            }
+        }
+        let parameters = |it: &Snapshot| (it.root_hash.clone(), it.size, it.hash_offset);
+        let stated = (
+            statement.root_hash.clone(),
+            statement.size,
+            statement.hash_offset,
+        );
+        if parameters(snapshot) != stated {
+            self.replace_root(directory, monitor)?;
+            (snapshot.root_hash, snapshot.size, snapshot.hash_offset) = stated;
+            snapshot.format.clone_from(&statement.format);
+        }
+        snapshot.modified_locally = false;
+        snapshot.kernel_arguments.clone_from(&statement.kernel_arguments);
+        snapshot.machine_arguments = String::new();
+        snapshot.program = Some(statement.program.digest);
+        renew_id(snapshot)
+    }
+
+    fn replace_root(&self, directory: &Path, monitor: &dyn Monitor) -> Result<(), OpsError> {
+        if !self.0.has_root() {
+            return Err(SealedError::Differs { what: "root image" }.into());
+        }
+        warn(
+            monitor,
+            "the root image made here is not the sealed one, which is fetched instead".to_owned(),
+        );
+        let path = directory.join(ROOT_IMAGE);
+        fs_err::remove_file(&path).map_err(|source| OpsError::Write {
+            path: path.clone(),
+            source,
+        })?;
+        self.0.save_root(&path, monitor)
+    }
+}
+
+/// Whether a program is one that this machine's firmware runs, and that boots what was stated.
+fn check_program(
+    path: &Path,
+    statement: &Statement,
+    firmware: &Firmware,
+) -> Result<(), SealedError> {
+    let bytes = fs_err::read(path).map_err(|source| SealedError::Loader {
+        path: path.to_owned(),
+        source,
+    })?;
+    let broken = |source| SealedError::Program {
+        path: PROGRAM.to_owned(),
+        source,
+    };
+    let image = Image::parse(bytes).map_err(broken)?;
+    // A machine that was never given keys runs anything; what it boots is still judged by the policy.
+    if let Some(db) = firmware.database("db")?.filter(|db| !db.is_empty()) {
+        let dbx = firmware.database("dbx")?;
+        verify(&image, &db, dbx.as_deref()).map_err(SealedError::Refused)?;
+    }
+    let program = Uki::from_image(image).map_err(broken)?;
+    let contradiction = |what| SealedError::Differs { what };
+    let root_hash: RootHash = statement
+        .root_hash
+        .parse()
+        .map_err(|_| contradiction("root hash"))?;
+    let arguments = KernelArguments::new(&statement.kernel_arguments)
+        .map_err(|_| contradiction("command line"))?;
+    if program.command_line() != sealed_command_line(&root_hash, &arguments) {
+        return Err(contradiction("command line"));
+    }
+    for (what, section, stated) in [
+        ("kernel", ".linux", &statement.kernel),
+        ("initrd", ".initrd", &statement.initrd),
+    ] {
+        let contents = program.image().section(section).unwrap_or_default();
+        if FileDigest(Sha256::digest(contents).into()) != *stated {
+            return Err(contradiction(what));
+        }
+    }
+    Ok(())
+}
