@@ -13,10 +13,12 @@ use cos_boot::{
 use cos_disk::Source;
 use cos_efi::{Image, Uki, UkiParts, sign};
 use cos_store::Snapshot;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where systemd keeps its loader and stub, from the root of an image.
 const PROGRAMS: &str = "usr/lib/systemd/boot/efi";
+/// File of the signed program of a system, where it is made.
+const SYSTEM_PROGRAM: &str = "system.efi";
 /// Seconds the menu waits.
 const MENU_TIMEOUT: u32 = 2;
 
@@ -57,19 +59,8 @@ pub(crate) fn efi_files(
         let path = format!("{ENROLMENT_DIRECTORY}/{}.auth", database.name());
         files.push(PlacedFile::bytes(path, update.clone()));
     }
-    let stub = read(
-        loaded,
-        "systemd-stub",
-        &format!("{PROGRAMS}/linux{lower}.efi.stub"),
-    )?;
-    let system = unified(&stub, boot, snapshot, &Parts::of(directory))?;
-    let system = signed(system, keys, "the system")?.into_bytes();
-    let size = system.len() as u64;
-    let path = directory.join("system.efi");
-    fs_err::write(&path, system).map_err(|source| OpsError::Write {
-        path: path.clone(),
-        source,
-    })?;
+    let path = system_program(loaded, boot, snapshot, keys, directory)?;
+    let size = fs_err::metadata(&path).map_err(OpsError::Inspect)?.len();
     for generation in [1, 0] {
         let entry = SealedEntry {
             generation,
@@ -82,6 +73,27 @@ pub(crate) fn efi_files(
         });
     }
     Ok(files)
+}
+
+/// Writes the signed program of a snapshot, whose large files lie in `directory`, beside them.
+pub(crate) fn system_program(
+    loaded: &Loaded,
+    boot: &BootFiles,
+    snapshot: &Snapshot,
+    keys: &SealingKeys,
+    directory: &Path,
+) -> Result<PathBuf, OpsError> {
+    let (lower, _) = names(&boot.manifest.architecture)?;
+    let stub = format!("{PROGRAMS}/linux{lower}.efi.stub");
+    let stub = read(loaded, "systemd-stub", &stub)?;
+    let system = unified(&stub, boot, snapshot, &Parts::of(directory))?;
+    let system = signed(system, keys, "the system")?.into_bytes();
+    let path = directory.join(SYSTEM_PROGRAM);
+    fs_err::write(&path, system).map_err(|source| OpsError::Write {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(path)
 }
 
 fn unified(
