@@ -3,7 +3,9 @@
 use super::{document, sha256};
 use crate::OpsError;
 use cos_events::Monitor;
-use cos_image::{Attachment, Digest, Options, Publisher, Reference, Source};
+use cos_image::{
+    Attachment, Digest, FileContent, NewArtifact, NewFile, Options, Publisher, Reference, Source,
+};
 use cos_trust::{
     ANNOTATION_EXPIRES, BUNDLE_TYPE, Document, PREDICATE_TYPE, Policy, PublicKey, Signed,
     SigningKey, TrustError,
@@ -133,12 +135,16 @@ fn put(
                     PREDICATE_TYPE.to_owned(),
                 ),
             ]);
-            publisher.add_referrer(
-                digest,
-                BUNDLE_TYPE,
-                &attachment(signed),
-                &manifest_annotations,
-            )
+            publisher.add_referrer(&NewArtifact {
+                artifact_type: BUNDLE_TYPE.to_owned(),
+                subject: digest.clone(),
+                files: vec![NewFile {
+                    media_type: signed.media_type.to_owned(),
+                    annotations: signed.annotations,
+                    content: FileContent::Bytes(signed.bytes),
+                }],
+                annotations: manifest_annotations,
+            })
         }
     };
     put.map_err(failed)
