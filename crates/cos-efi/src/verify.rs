@@ -49,26 +49,20 @@ pub fn verify(image: &Image, db: &[u8], dbx: Option<&[u8]>) -> Result<Vouched, V
     }
     for signature in signatures {
         // One that cannot be used does not hide those beside it, as in firmware.
-        let signed = match SignedProgram::parse(signature, &digest) {
-            Ok(signed) => signed,
+        let program = match SignedProgram::parse(signature, &digest) {
+            Ok(program) => program,
             Err(error) => {
                 refusal = error;
                 continue;
             }
         };
-        if let Some(by) = revoked_in(&signed, &revoked_by, &revoked) {
+        if let Some(by) = revoked_in(&program, &revoked_by, &revoked) {
             return Err(VerifyError::Revoked { by });
         }
-        match signed.vouched_by(&allowed_by) {
-            Some(by) => {
-                let signer = signed.signer().name();
-                vouched = vouched.or(Some(Vouched::Signed { signer, by }));
-            }
-            None => {
-                refusal = VerifyError::Unknown {
-                    signer: signed.signer().name(),
-                };
-            }
+        let signer = program.signer().name();
+        match program.vouched_by(&allowed_by) {
+            Some(by) => vouched = vouched.or(Some(Vouched::Signed { signer, by })),
+            None => refusal = VerifyError::Unknown { signer },
         }
     }
     let by_digest = allowed.programs.contains(&digest);
@@ -86,16 +80,16 @@ fn certificates(entries: &Entries) -> Vec<Certificate> {
 
 /// Who of those that stand behind a signature is revoked.
 fn revoked_in(
-    signed: &SignedProgram,
+    program: &SignedProgram,
     certificates: &[Certificate],
     entries: &Entries,
 ) -> Option<String> {
-    signed.vouched_by(certificates).or_else(|| {
+    program.vouched_by(certificates).or_else(|| {
         let by_digest = |it: &&Certificate| {
             let digest: [u8; 32] = Sha256::digest(it.signed_part()).into();
             entries.certificate_digests.contains(&digest)
         };
-        signed
+        program
             .chain()
             .into_iter()
             .find(by_digest)

@@ -1,5 +1,6 @@
 //! What can go wrong with keys and sealed systems.
 
+use super::statement::StatementError;
 use crate::ErrorKind;
 use cos_efi::{EfiError, KeyError, PeError};
 use std::io;
@@ -66,14 +67,78 @@ pub enum SealedError {
     /// Sealed systems boot by UEFI, for which there is no name of this architecture.
     #[error("{0} has no UEFI that sealed systems could boot by")]
     Architecture(String),
+    /// Only beside an image in a registry can something be published.
+    #[error("{image} is not in a registry")]
+    NotInRegistry {
+        /// The image.
+        image: String,
+    },
+    /// Nobody sealed the image.
+    #[error("{image} is not sealed: nothing is published beside it")]
+    NotSealed {
+        /// The image.
+        image: String,
+    },
+    /// No machine would look at one more.
+    #[error("{image} has {limit} sealed systems published beside it, and more there may not be")]
+    TooMany {
+        /// The image.
+        image: String,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A statement cannot be put into its form.
+    #[error("cannot write the statement")]
+    WriteStatement(#[source] StatementError),
+    /// A published statement is none.
+    #[error("the statement of sealed system {artifact} cannot be used")]
+    Statement {
+        /// Digest of what is published.
+        artifact: String,
+        /// Why.
+        source: StatementError,
+    },
+    /// What is published is not what its statement says.
+    #[error("sealed system {artifact} cannot be used: {reason}")]
+    Contradiction {
+        /// Digest of what is published.
+        artifact: String,
+        /// What does not fit.
+        reason: &'static str,
+    },
+    /// The root image was not published.
+    #[error("sealed system {artifact} was published without its root image")]
+    NoRoot {
+        /// Digest of what is published.
+        artifact: String,
+    },
+    /// What was published is not there.
+    #[error("the registry took sealed system {artifact} of {image}, and does not list it")]
+    Gone {
+        /// Digest of what was published.
+        artifact: String,
+        /// The image.
+        image: String,
+    },
 }
 
 impl SealedError {
     /// Whose fault it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Exists { .. } | Self::Read { .. } | Self::Key { .. } => ErrorKind::Request,
-            Self::Program { .. } | Self::Unified(_) | Self::Architecture(_) => ErrorKind::Image,
+            Self::Exists { .. }
+            | Self::Read { .. }
+            | Self::Key { .. }
+            | Self::NotInRegistry { .. } => ErrorKind::Request,
+            Self::Program { .. }
+            | Self::Unified(_)
+            | Self::Architecture(_)
+            | Self::NotSealed { .. }
+            | Self::Statement { .. }
+            | Self::Contradiction { .. }
+            | Self::NoRoot { .. }
+            | Self::TooMany { .. }
+            | Self::Gone { .. } => ErrorKind::Image,
             _ => ErrorKind::Host,
         }
     }
@@ -85,6 +150,16 @@ impl SealedError {
                 Some("name a directory that is not there yet, or an empty one".to_owned())
             }
             Self::Read { .. } => Some("make keys with `cos keys generate DIRECTORY`".to_owned()),
+            Self::NotInRegistry { .. } => {
+                Some("push it first: what seals an image is published beside it".to_owned())
+            }
+            Self::NotSealed { .. } => {
+                Some("whoever releases it seals it with `cos seal`".to_owned())
+            }
+            Self::TooMany { .. } => {
+                Some("delete those that no machine needs from the registry".to_owned())
+            }
+            Self::NoRoot { .. } => Some("seal it with `cos seal --with-root`".to_owned()),
             _ => None,
         }
     }

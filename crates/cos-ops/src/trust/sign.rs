@@ -71,6 +71,16 @@ pub fn sign(request: &SignRequest, monitor: &dyn Monitor) -> Result<SignResult, 
             source_name: source.to_string(),
         });
     };
+    sign_digest(request, &digest, monitor)
+}
+
+/// Signs a digest in the repository of the request's reference, whatever it is of.
+pub(crate) fn sign_digest(
+    request: &SignRequest,
+    digest: &Digest,
+    monitor: &dyn Monitor,
+) -> Result<SignResult, OpsError> {
+    let source = Source::Registry(request.reference.clone());
     let expires = request.expires.map(cos_trust::rfc3339);
     let mut annotations = request.annotations.clone();
     annotations.extend(
@@ -81,9 +91,9 @@ pub fn sign(request: &SignRequest, monitor: &dyn Monitor) -> Result<SignResult, 
     let public_pem = request.key.public_pem()?;
     let public = PublicKey::from_pem(&public_pem, "the signing key");
     let public = public.map_err(TrustError::PublicKey)?;
-    let signature = put(request, &digest, &annotations, &public_pem, monitor)?;
-    let there = super::documents(&request.reference, &digest, &request.options, monitor)?;
-    if !there.iter().any(|it| is_by(&public_pem, &digest, it)) {
+    let signature = put(request, digest, &annotations, &public_pem, monitor)?;
+    let there = super::documents(&request.reference, digest, &request.options, monitor)?;
+    if !there.iter().any(|it| is_by(&public_pem, digest, it)) {
         return Err(OpsError::SignatureGone {
             image: source.to_string(),
         });
