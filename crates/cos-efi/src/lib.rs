@@ -8,20 +8,25 @@
 //!                                  SignatureList ──sign──▶ what firmware enrols (PK, KEK, db)
 //! ```
 //!
-//! Everything is bytes in, bytes out: no file, no variable and no firmware is touched.
+//! [`verify`] says what firmware would say of a program. Everything is bytes in, bytes out: no file, no
+//! variable and no firmware is touched.
 
 mod authenticode;
 mod cms;
+mod database;
 mod der;
 mod error;
 mod key;
 mod pe;
 mod signature_list;
+mod signed_data;
 mod uki;
+mod verify;
 
 pub use authenticode::sign;
-pub use error::{EfiError, KeyError, PeError};
+pub use error::{EfiError, KeyError, PeError, VerifyError};
 pub use key::SigningKey;
 pub use pe::{Image, NewSection, Section};
 pub use signature_list::{Database, SignatureList, Timestamp};
 pub use uki::{Uki, UkiParts};
+pub use verify::{Vouched, verify};

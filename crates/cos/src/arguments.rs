@@ -3,6 +3,7 @@
 mod assess;
 pub(crate) mod install;
 mod machine;
+mod seal;
 pub(crate) mod trust;
 
 pub(crate) use assess::{AssessArguments, AssessCommand};
@@ -10,6 +11,7 @@ pub(crate) use machine::{
     BootCommand, RollbackArguments, SnapshotArguments, StatusArguments, SucArguments,
     SwitchArguments, UpgradeArguments, UpgradeOptions,
 };
+pub(crate) use seal::SealArguments;
 
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -101,6 +103,9 @@ pub(crate) enum Command {
     Verify(trust::VerifyArguments),
     /// Sign an image in its registry.
     Sign(trust::SignArguments),
+    /// Seal an image in its registry: publish beside it, signed, what it becomes on machines that run nothing
+    /// else.
+    Seal(Box<SealArguments>),
     /// Look at the policy: which images may run.
     #[command(subcommand)]
     Policy(trust::PolicyCommand),

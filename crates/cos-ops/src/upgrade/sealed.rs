@@ -1,6 +1,8 @@
-//! Upgrades of a sealed machine: what was published beside the image is taken, and nothing else boots.
+//! Upgrades to what somebody sealed: the statement beside the image is held against what is made of it here,
+//! and on a sealed machine nothing boots but the program published with it.
 
 use crate::OpsError;
+use crate::root::convert::CompressionChoice;
 use crate::root::snapshot::renew_id;
 use crate::sealed::{Firmware, Published, SealedError, Statement};
 use crate::trust::{Gate, Trusted};
@@ -37,19 +39,47 @@ impl Seals {
         }
     }
 
+    /// The same for a machine that boots what is not sealed too: there, who can write to the registry could
+    /// as well remove what seals an image.
+    pub(super) fn find_any(
+        image: &Trusted,
+        options: &Options,
+        gate: &Gate,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Self>, OpsError> {
+        match Self::find(image, options, gate, monitor) {
+            Ok(found) => Ok(Some(found)),
+            Err(OpsError::Sealed(SealedError::NotSealed { .. })) => Ok(None),
+            Err(error @ OpsError::Cancelled(_)) => Err(error),
+            Err(error) => {
+                let error = crate::error::chain(&error);
+                warn(
+                    monitor,
+                    format!("what seals the image is not used: {error}"),
+                );
+                Ok(None)
+            }
+        }
+    }
+
     /// Fetches the program that this machine's firmware runs into `directory`, before anything else is
     /// fetched.
     pub(super) fn fetch_program(
         self,
         directory: &Path,
         monitor: &dyn Monitor,
-    ) -> Result<Seal, OpsError> {
+    ) -> Result<Option<Seal>, OpsError> {
         let path = directory.join(PROGRAM);
         let mut refusal = None;
         for published in self.0 {
             published.save_program(&path, monitor)?;
             match check_program(&path, &published.statement, &Firmware::default()) {
-                Ok(()) => return Ok(Seal(published)),
+                Ok(()) => {
+                    return Ok(Some(Seal {
+                        published,
+                        boots: true,
+                    }));
+                }
                 Err(error) => refusal = refusal.or(Some(error)),
             }
             fs_err::remove_file(&path).map_err(|source| OpsError::Write {
@@ -57,31 +87,48 @@ impl Seals {
                 source,
             })?;
         }
-        // There is at least one.
-        Err(refusal.unwrap_or(SealedError::NotSealed {
-            image: String::new(),
-        }))?
+        refusal.map_or(Ok(None), |error| Err(error.into()))
+    }
+
+    /// The newest, for its statement alone.
+    pub(super) fn newest(self) -> Option<Seal> {
+        let published = self.0.into_iter().next()?;
+        Some(Seal {
+            published,
+            boots: false,
+        })
     }
 }
 
-/// What seals the snapshot that is made; its program is there.
-pub(super) struct Seal(Published);
+/// What seals the snapshot that is made.
+pub(super) struct Seal {
+    published: Published,
+    /// Its program is there, and is what boots the snapshot.
+    boots: bool,
+}
 
 impl Seal {
-    /// What was stated.
-    pub(super) fn statement(&self) -> &Statement {
-        &self.0.statement
+    /// Whether its program boots the snapshot.
+    pub(super) fn boots(&self) -> bool {
+        self.boots
     }
 
-    /// Holds a snapshot that was made against the statement, and makes it one that boots by the program. A
-    /// root image that came out otherwise makes way for the published one, where there is one.
-    pub(super) fn apply(
+    /// How the root image was compressed.
+    pub(super) fn compression(&self, otherwise: CompressionChoice) -> CompressionChoice {
+        // It was read when the statement was.
+        let stated = self.published.statement.compression();
+        stated.unwrap_or(otherwise)
+    }
+
+    /// Holds the files of a snapshot against the statement. A root image that came out otherwise makes way
+    /// for the published one, where there is one.
+    pub(super) fn hold(
         &self,
         snapshot: &mut Snapshot,
         directory: &Path,
         monitor: &dyn Monitor,
     ) -> Result<(), OpsError> {
-        let statement = self.statement();
+        let statement = &self.published.statement;
         for (what, made, stated) in [
             ("kernel", &snapshot.kernel, &statement.kernel),
             ("initrd", &snapshot.initrd, &statement.initrd),
@@ -90,26 +137,20 @@ impl Seal {
                 return Err(SealedError::Differs { what }.into());
             }
         }
-        let parameters = |it: &Snapshot| (it.root_hash.clone(), it.size, it.hash_offset);
-        let stated = (
-            statement.root_hash.clone(),
-            statement.size,
-            statement.hash_offset,
-        );
-        if parameters(snapshot) != stated {
-            self.replace_root(directory, monitor)?;
-            (snapshot.root_hash, snapshot.size, snapshot.hash_offset) = stated;
-            snapshot.format.clone_from(&statement.format);
+        let made = (&snapshot.root_hash, snapshot.size, snapshot.hash_offset);
+        if made == (&statement.root_hash, statement.size, statement.hash_offset) {
+            return Ok(());
         }
+        self.replace_root(directory, monitor)?;
+        snapshot.root_hash.clone_from(&statement.root_hash);
+        snapshot.format.clone_from(&statement.format);
+        (snapshot.size, snapshot.hash_offset) = (statement.size, statement.hash_offset);
         snapshot.modified_locally = false;
-        snapshot.kernel_arguments.clone_from(&statement.kernel_arguments);
-        snapshot.machine_arguments = String::new();
-        snapshot.program = Some(statement.program.digest);
         renew_id(snapshot)
     }
 
     fn replace_root(&self, directory: &Path, monitor: &dyn Monitor) -> Result<(), OpsError> {
-        if !self.0.has_root() {
+        if !self.published.has_root() {
             return Err(SealedError::Differs { what: "root image" }.into());
         }
         warn(
@@ -121,7 +162,17 @@ impl Seal {
             path: path.clone(),
             source,
         })?;
-        self.0.save_root(&path, monitor)
+        self.published.save_root(&path, monitor)
+    }
+
+    /// Makes a snapshot one that boots by the program.
+    pub(super) fn adopt(&self, snapshot: &mut Snapshot) -> Result<(), OpsError> {
+        let statement = &self.published.statement;
+        let arguments = &statement.kernel_arguments;
+        snapshot.kernel_arguments.clone_from(arguments);
+        snapshot.machine_arguments = String::new();
+        snapshot.program = Some(statement.program.digest);
+        renew_id(snapshot)
     }
 }
 

@@ -58,6 +58,24 @@ impl Fleet {
         )
     }
 
+    /// Seals a version with the keys in a directory, and signs that.
+    pub(crate) fn seal(&self, tag: &str, keys: &Path, more: &[&str]) -> anyhow::Result<()> {
+        process::run(
+            cos()
+                .args(["seal", &self.registry.reference(&format!("{NAME}:{tag}"))])
+                .args(more)
+                .arg("--keys")
+                .arg(keys)
+                .arg("--key")
+                .arg(self.key.with_extension("key"))
+                .arg("--allow-unsigned")
+                .arg("--ca-certificate")
+                .arg(self.registry.certificate_file())
+                .arg("--auth-file")
+                .arg(self.registry.local_auth_file()?),
+        )
+    }
+
     /// Adds a version that nobody signed.
     pub(crate) fn add_unsigned(&self, tag: &str, files: &[AddedFile<'_>]) -> anyhow::Result<()> {
         self.versions.add(tag, files)?;
