@@ -11,8 +11,9 @@ mod common;
 mod docker;
 
 use common::cos;
-use common::lifecycle::{Fleet, status};
+use common::lifecycle::status;
 use cos_efi::Image;
+use cos_testkit::fleet::Fleet;
 use cos_testkit::images::{self, AddedFile, Flavor, Suite};
 use cos_testkit::machine::{BOOT, Builder, Firmware, Machine};
 use cos_testkit::tools::need_tool;

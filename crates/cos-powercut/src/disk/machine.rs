@@ -252,18 +252,18 @@ pub(super) fn unmount_from(target: &Path) -> Result<()> {
 }
 
 /// A partition, mounted for a look or a change.
-pub(super) struct Look {
+pub(crate) struct Look {
     directory: TempDir,
 }
 
 impl Look {
-    pub(super) fn into_partition(node: &Path, options: &str) -> Result<Self> {
+    pub(crate) fn into_partition(node: &Path, options: &str) -> Result<Self> {
         let directory = TempDir::new()?;
         mount_at(node, directory.path(), options)?;
         Ok(Self { directory })
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().to_owned()
     }
 }

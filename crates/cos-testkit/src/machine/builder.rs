@@ -60,6 +60,8 @@ struct Medium {
     image: PathBuf,
     /// Bytes that the machine sees behind the image's own.
     more: u64,
+    /// Where every write and flush is logged.
+    log: Option<PathBuf>,
 }
 
 /// Describes a machine until it is booted. It boots from the first medium it is given.
@@ -101,6 +103,17 @@ impl Builder {
         self
     }
 
+    /// Attaches a raw image as a virtio disk that is written to itself, with a log of every write and flush in the
+    /// file `log` (QEMU's `blklogwrites`, the format of dm-log-writes).
+    #[must_use]
+    pub fn recorded_disk(mut self, image: &Path, log: &Path) -> Builder {
+        self = self.disk(image);
+        if let Some(medium) = self.media.last_mut() {
+            medium.log = Some(log.to_path_buf());
+        }
+        self
+    }
+
     /// Attaches an ISO as a CD.
     #[must_use]
     pub fn cdrom(self, image: &Path) -> Builder {
@@ -124,6 +137,7 @@ impl Builder {
             bus,
             image: image.to_path_buf(),
             more: 0,
+            log: None,
         });
         self
     }
@@ -259,7 +273,16 @@ impl Builder {
     ) -> anyhow::Result<Vec<PathBuf>> {
         let mut overlays = Vec::new();
         for (index, medium) in self.media.iter().enumerate() {
-            let Medium { bus, image, more } = medium;
+            let Medium {
+                bus,
+                image,
+                more,
+                log,
+            } = medium;
+            if let Some(log) = log {
+                arguments.extend(recorded(index, image, log)?);
+                continue;
+            }
             let drive = match bus {
                 Bus::Cdrom | Bus::ScsiCdrom => format!(
                     "media=cdrom,readonly=on,format=raw,file={}",
@@ -289,6 +312,38 @@ impl Builder {
         }
         Ok(overlays)
     }
+}
+
+/// A disk whose every write and flush is logged. Merged requests are more than `blklogwrites` takes at once: the
+/// machine would see I/O errors. What is flushed need not survive this host.
+fn recorded(index: usize, image: &Path, log: &Path) -> anyhow::Result<Vec<String>> {
+    fs::File::create(log)?;
+    let (image, log) = (option(&absolute(image)?), option(&absolute(log)?));
+    let file = |name: &str, path: &str| {
+        format!("driver=file,node-name={name}{index},cache.no-flush=on,filename={path}")
+    };
+    let raw = |name: &str| format!("driver=raw,node-name={name}-raw{index},file={name}{index}");
+    let logged = format!(
+        "driver=blklogwrites,node-name=logged{index},file=disk-raw{index},log=log-raw{index},log-sector-size=512"
+    );
+    let nodes = [
+        file("disk", &image),
+        raw("disk"),
+        file("log", &log),
+        raw("log"),
+        logged,
+    ];
+    let mut arguments: Vec<String> = nodes
+        .into_iter()
+        .flat_map(|node| ["-blockdev".to_owned(), node])
+        .collect();
+    arguments.extend([
+        "-device".into(),
+        format!(
+            "virtio-blk-pci,drive=logged{index},bootindex={index},request-merging=off,discard=off"
+        ),
+    ]);
+    Ok(arguments)
 }
 
 /// UEFI firmware with a private copy of its variables: the machine may write them.
