@@ -19,6 +19,9 @@ pub const LOADER_CONFIGURATION: &str = "loader/loader.conf";
 pub const ENROLMENT_DIRECTORY: &str = "loader/keys/auto";
 /// The word on the command line of a sealed system.
 pub const SEALED_WORD: &str = "cos.sealed";
+/// The word on the command line of a sealed system whose data are encrypted. It is signed, so that nobody can
+/// put data that are not in their place.
+pub const ENCRYPT_WORD: &str = "cos.encrypt";
 
 /// The entry of one system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,10 +63,15 @@ impl fmt::Display for SealedEntry {
     }
 }
 
-/// The signed command line of a system.
-pub fn sealed_command_line(root_hash: &RootHash, arguments: &KernelArguments) -> String {
-    let line = format!("{SEALED_WORD} cos.roothash={root_hash} {arguments}");
-    line.trim_end().to_owned()
+/// The signed command line of a system, whose data are encrypted or not.
+pub fn sealed_command_line(
+    root_hash: &RootHash,
+    arguments: &KernelArguments,
+    encrypted: bool,
+) -> String {
+    let encrypt = if encrypted { ENCRYPT_WORD } else { "" };
+    let line = format!("{SEALED_WORD} cos.roothash={root_hash} {encrypt} {arguments}");
+    line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// `os-release` of an entry: its title. Without versions, entries are ordered by their names alone.
@@ -107,12 +115,17 @@ mod tests {
 
     #[test]
     fn the_command_line_names_the_root_hash_and_no_disk() {
-        let hash = "ab".repeat(32).parse().unwrap();
+        let root_hash = "ab".repeat(32).parse().unwrap();
         let arguments = KernelArguments::new("panic=30").unwrap();
-        let line = sealed_command_line(&hash, &arguments);
+        let line = |encrypted| sealed_command_line(&root_hash, &arguments, encrypted);
+        let hash = "ab".repeat(32);
         assert_eq!(
-            line,
-            format!("cos.sealed cos.roothash={} panic=30", "ab".repeat(32))
+            line(false),
+            format!("cos.sealed cos.roothash={hash} panic=30")
+        );
+        assert_eq!(
+            line(true),
+            format!("cos.sealed cos.roothash={hash} cos.encrypt panic=30")
         );
     }
 }

@@ -8,6 +8,9 @@
 //!                                  SignatureList ──sign──▶ what firmware enrols (PK, KEK, db)
 //! ```
 //!
+//! A [`PolicyKey`] signs what a TPM will measure of a unified kernel image, so that data are unsealed by systems of
+//! that key alone.
+//!
 //! Everything is bytes in, bytes out: no file, no variable and no firmware is touched.
 
 mod authenticode;
@@ -15,13 +18,17 @@ mod cms;
 mod der;
 mod error;
 mod key;
+mod pcr_policy;
 mod pe;
+mod policy_key;
 mod signature_list;
 mod uki;
 
 pub use authenticode::sign;
 pub use error::{EfiError, KeyError, PeError};
 pub use key::SigningKey;
+pub use pcr_policy::{BOOT_PCR, BootMeasurement, MeasuredSection, sign_measurements};
 pub use pe::{Image, NewSection, Section};
+pub use policy_key::PolicyKey;
 pub use signature_list::{Database, SignatureList, Timestamp};
-pub use uki::{Uki, UkiParts};
+pub use uki::{Uki, UkiParts, UkiPolicy};

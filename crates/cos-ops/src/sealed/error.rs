@@ -1,6 +1,7 @@
 //! What can go wrong with keys and sealed systems.
 
 use crate::ErrorKind;
+use crate::lint::InitrdError;
 use cos_efi::{EfiError, KeyError, PeError};
 use std::io;
 use std::path::PathBuf;
@@ -54,7 +55,21 @@ pub enum SealedError {
     },
     /// The programs could not be put together.
     #[error("cannot make a unified kernel image")]
-    Unified(#[source] PeError),
+    Unified(#[source] EfiError),
+    /// Keys that were made before data could be encrypted, or not by this program.
+    #[error("cannot read {}, without which no data are encrypted", .path.display())]
+    NoPolicyKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The initrd could not be looked into.
+    #[error("cannot look into the initrd of the image")]
+    Initrd(#[source] InitrdError),
+    /// An initrd that lacks what data are encrypted with.
+    #[error("the initrd of the image cannot encrypt data")]
+    CannotEncrypt,
     /// Signing failed.
     #[error("cannot sign {what}")]
     Sign {
@@ -72,8 +87,15 @@ impl SealedError {
     /// Whose fault it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Exists { .. } | Self::Read { .. } | Self::Key { .. } => ErrorKind::Request,
-            Self::Program { .. } | Self::Unified(_) | Self::Architecture(_) => ErrorKind::Image,
+            Self::Exists { .. }
+            | Self::Read { .. }
+            | Self::Key { .. }
+            | Self::NoPolicyKey { .. } => ErrorKind::Request,
+            Self::Program { .. }
+            | Self::Unified(_)
+            | Self::Architecture(_)
+            | Self::Initrd(_)
+            | Self::CannotEncrypt => ErrorKind::Image,
             _ => ErrorKind::Host,
         }
     }
@@ -84,6 +106,16 @@ impl SealedError {
             Self::Exists { .. } => {
                 Some("name a directory that is not there yet, or an empty one".to_owned())
             }
+            Self::NoPolicyKey { .. } => Some(
+                "`cos keys generate` makes it beside the others; keys that are there already can be \
+                 given one with `openssl genpkey -algorithm RSA -out pcr.key`"
+                    .to_owned(),
+            ),
+            Self::CannotEncrypt => Some(
+                "install these before `cos init` in the Dockerfile (Debian: cryptsetup-bin, \
+                 systemd-cryptsetup, libtss2-esys-3.0.2-0t64, libtss2-rc0t64, libtss2-tcti-device0t64)"
+                    .to_owned(),
+            ),
             Self::Read { .. } => Some("make keys with `cos keys generate DIRECTORY`".to_owned()),
             _ => None,
         }

@@ -58,8 +58,14 @@ pub(crate) fn disk(
 }
 
 fn sealing(arguments: &DiskArguments) -> Result<Option<SealingKeys>, OpsError> {
-    let directory = arguments.sealed.as_deref();
-    Ok(directory.map(SealingKeys::read).transpose()?)
+    let Some(directory) = arguments.sealed.as_deref() else {
+        return Ok(None);
+    };
+    let keys = SealingKeys::read(directory)?;
+    if arguments.encrypt {
+        return Ok(Some(keys.encrypting(directory)?));
+    }
+    Ok(Some(keys))
 }
 
 fn disk_format(arguments: &DiskArguments) -> Result<DiskFormat, Failure> {
