@@ -57,6 +57,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("skopeo", "skopeo"),
     ("ssh-keygen", "openssh-client"),
     ("strace", "strace"),
+    ("swtpm", "swtpm"),
     ("systemd-analyze", "systemd"),
     ("tar", "tar"),
     ("time", "time"),
