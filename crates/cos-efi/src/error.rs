@@ -24,6 +24,9 @@ pub enum PeError {
     /// A section that a unified kernel image must have, and this has not.
     #[error("it has no section {0}")]
     NoSection(&'static str),
+    /// A stub of which nobody can say what it measures.
+    #[error("it does not say that it is systemd-stub, and of which version")]
+    NotSystemdStub,
 }
 
 /// Why a key or its certificate cannot be used.

@@ -421,6 +421,7 @@ impl Hostile {
             kernel: hash(b"kernel"),
             initrd: hash(b"initrd"),
             kernel_arguments: String::new(),
+            encrypted: false,
             date: NOW,
             program: StatementFile {
                 digest: hash(PROGRAM),

@@ -59,6 +59,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("skopeo", "skopeo"),
     ("ssh-keygen", "openssh-client"),
     ("strace", "strace"),
+    ("swtpm", "swtpm"),
     ("systemd-analyze", "systemd"),
     ("tar", "tar"),
     ("time", "time"),

@@ -237,6 +237,10 @@ pub(crate) struct DiskArguments {
     /// with its root hash in it.
     #[arg(long, value_name = "DIR")]
     pub(crate) sealed: Option<PathBuf>,
+    /// Encrypt COS_OEM and COS_PERSISTENT at the first boot, to be unlocked by the machine's TPM, or by a
+    /// passphrase where there is none.
+    #[arg(long, requires = "sealed")]
+    pub(crate) encrypt: bool,
     /// Put this cloud-config on COS_OEM. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub(crate) cloud_config: Vec<PathBuf>,

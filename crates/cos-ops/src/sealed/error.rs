@@ -3,6 +3,7 @@
 use super::statement::StatementError;
 use crate::ErrorKind;
 use crate::build::sizes::Bytes;
+use crate::lint::InitrdError;
 use cos_efi::{EfiError, KeyError, PeError, VerifyError};
 use cos_store::SnapshotId;
 use std::io;
@@ -57,7 +58,21 @@ pub enum SealedError {
     },
     /// The programs could not be put together.
     #[error("cannot make a unified kernel image")]
-    Unified(#[source] PeError),
+    Unified(#[source] EfiError),
+    /// Keys that were made before data could be encrypted, or not by this program.
+    #[error("cannot read {}, without which no data are encrypted", .path.display())]
+    NoPolicyKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The initrd could not be looked into.
+    #[error("cannot look into the initrd of the image")]
+    Initrd(#[source] InitrdError),
+    /// An initrd that lacks what data are encrypted with.
+    #[error("the initrd of the image cannot encrypt data")]
+    CannotEncrypt,
     /// Signing failed.
     #[error("cannot sign {what}")]
     Sign {
@@ -108,6 +123,12 @@ pub enum SealedError {
     /// This machine's firmware does not run the published program.
     #[error("the sealed system's program would not run here")]
     Refused(#[source] VerifyError),
+    /// Data are not made encrypted, or plain, by an upgrade.
+    #[error("the data of this machine are {}, those of the sealed system are {}", encryption(*.encrypted), encryption(!*.encrypted))]
+    Encryption {
+        /// Whether those of this machine are.
+        encrypted: bool,
+    },
     /// What this machine makes of the image is not what was sealed.
     #[error("the {what} is not the one that was sealed")]
     Differs {
@@ -169,6 +190,10 @@ pub enum SealedError {
     },
 }
 
+fn encryption(encrypted: bool) -> &'static str {
+    if encrypted { "encrypted" } else { "not encrypted" }
+}
+
 impl SealedError {
     /// Whose fault it is.
     pub fn kind(&self) -> ErrorKind {
@@ -176,18 +201,22 @@ impl SealedError {
             Self::Exists { .. }
             | Self::Read { .. }
             | Self::Key { .. }
-            | Self::NotInRegistry { .. } => ErrorKind::Request,
+            | Self::NotInRegistry { .. }
+            | Self::NoPolicyKey { .. } => ErrorKind::Request,
             Self::Program { .. }
             | Self::Unified(_)
             | Self::Architecture(_)
             | Self::NotSealed { .. }
             | Self::Refused(_)
+            | Self::Encryption { .. }
             | Self::Differs { .. }
             | Self::Statement { .. }
             | Self::Contradiction { .. }
             | Self::NoRoot { .. }
             | Self::TooMany { .. }
-            | Self::Gone { .. } => ErrorKind::Image,
+            | Self::Gone { .. }
+            | Self::Initrd(_)
+            | Self::CannotEncrypt => ErrorKind::Image,
             _ => ErrorKind::Host,
         }
     }
@@ -200,6 +229,16 @@ impl SealedError {
             }
             Self::NoRoom { .. } => Some(
                 "keep fewer snapshots (upgrade.keep); for new disks: `cos build disk --partition efi=SIZE`"
+                    .to_owned(),
+            ),
+            Self::NoPolicyKey { .. } => Some(
+                "`cos keys generate` makes it beside the others; keys that are there already can be \
+                 given one with `openssl genpkey -algorithm RSA -out pcr.key`"
+                    .to_owned(),
+            ),
+            Self::CannotEncrypt => Some(
+                "install these before `cos init` in the Dockerfile (Debian: cryptsetup-bin, \
+                 systemd-cryptsetup, libtss2-esys-3.0.2-0t64, libtss2-rc0t64, libtss2-tcti-device0t64)"
                     .to_owned(),
             ),
             Self::Read { .. } => Some("make keys with `cos keys generate DIRECTORY`".to_owned()),
@@ -215,6 +254,12 @@ impl SealedError {
             Self::Refused(_) => Some(
                 "seal the image with the keys whose db this machine's firmware has".to_owned(),
             ),
+            Self::Encryption { encrypted: true } => {
+                Some("seal the image with `cos seal --encrypt`".to_owned())
+            }
+            Self::Encryption { encrypted: false } => {
+                Some("seal the image without --encrypt".to_owned())
+            }
             Self::Differs { what: "root image" } => {
                 Some("seal it with `cos seal --with-root`: machines then take the root image itself".to_owned())
             }

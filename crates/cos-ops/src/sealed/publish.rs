@@ -156,6 +156,7 @@ impl Sealing<'_> {
             kernel: snapshot.kernel,
             initrd: snapshot.initrd,
             kernel_arguments: snapshot.kernel_arguments,
+            encrypted: self.request.keys.encrypt(),
             date: self.request.image.time.unwrap_or(self.request.now),
             program: StatementFile {
                 digest: FileDigest([0; 32]),

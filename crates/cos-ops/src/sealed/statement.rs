@@ -40,6 +40,9 @@ pub struct Statement {
     pub initrd: FileDigest,
     /// Kernel arguments on the signed command line, without those cOS adds.
     pub kernel_arguments: String,
+    /// Whether its data are encrypted: a word of the signed command line.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
     /// When it was said, seconds since 1970. Of several statements about one image the latest counts.
     pub date: i64,
     /// The signed program.
@@ -178,6 +181,7 @@ mod tests {
             kernel: FileDigest([2; 32]),
             initrd: FileDigest([3; 32]),
             kernel_arguments: "console=ttyS0".into(),
+            encrypted: false,
             date: 1_700_000_000,
             program: StatementFile {
                 digest: FileDigest([4; 32]),

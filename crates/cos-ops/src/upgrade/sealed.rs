@@ -63,15 +63,21 @@ impl Seals {
     }
 
     /// Fetches the program that this machine's firmware runs into `directory`, before anything else is
-    /// fetched.
+    /// fetched. It encrypts data where those of this machine are `encrypted`, and not elsewhere: data that are
+    /// there would be lost.
     pub(super) fn fetch_program(
         self,
         directory: &Path,
+        encrypted: bool,
         monitor: &dyn Monitor,
     ) -> Result<Option<Seal>, OpsError> {
         let path = directory.join(PROGRAM);
         let mut refusal = None;
         for published in self.0 {
+            if published.statement.encrypted != encrypted {
+                refusal = refusal.or(Some(SealedError::Encryption { encrypted }));
+                continue;
+            }
             published.save_program(&path, monitor)?;
             match check_program(&path, &published.statement, &Firmware::default()) {
                 Ok(()) => {
@@ -204,7 +210,7 @@ fn check_program(
         .map_err(|_| contradiction("root hash"))?;
     let arguments = KernelArguments::new(&statement.kernel_arguments)
         .map_err(|_| contradiction("command line"))?;
-    if program.command_line() != sealed_command_line(&root_hash, &arguments) {
+    if program.command_line() != sealed_command_line(&root_hash, &arguments, statement.encrypted) {
         return Err(contradiction("command line"));
     }
     for (what, section, stated) in [

@@ -15,6 +15,9 @@ pub(crate) struct SealArguments {
     /// images signed take no other.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+    /// Encrypt COS_OEM and COS_PERSISTENT, as `cos build disk --encrypt` does: for machines that were made so.
+    #[arg(long)]
+    pub(crate) encrypt: bool,
     /// Publish the root image too, for machines that make another one of the image.
     #[arg(long)]
     pub(crate) with_root: bool,

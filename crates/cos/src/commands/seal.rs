@@ -46,7 +46,8 @@ pub(crate) fn seal(
             threads: request::threads(arguments.format.threads),
             time: request::time(environment)?,
         },
-        keys: SealingKeys::read(&arguments.keys).map_err(OpsError::from)?,
+        keys: SealingKeys::read_for(&arguments.keys, arguments.encrypt)
+            .map_err(OpsError::from)?,
         signing: signing.transpose().map_err(OpsError::from)?,
         with_root: arguments.with_root,
         kernel_arguments: arguments.kernel_arguments.clone().unwrap_or_default(),
