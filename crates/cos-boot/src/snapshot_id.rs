@@ -17,6 +17,8 @@ pub const KERNEL: &str = "vmlinuz";
 pub const INITRD: &str = "initrd";
 /// Boot loader fragment, in a snapshot's directory.
 pub const BOOT_CONFIG: &str = "boot.cfg";
+/// Name of the signed program in the directory of a sealed snapshot.
+pub const PROGRAM: &str = "system.efi";
 /// Metadata, in a snapshot's directory.
 pub const METADATA: &str = "snapshot.yaml";
 

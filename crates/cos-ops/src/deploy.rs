@@ -5,6 +5,7 @@ use crate::build::payload::BuildRequest;
 use crate::build::payload::{Payload, create};
 use crate::build::running::RunningSnapshot;
 use crate::hooks::{HookError, Hooks, RootImage};
+use crate::machine::{BootRecord, Target};
 use crate::root::convert::ImageRequest;
 use crate::root::snapshot::boot_config;
 use cos_boot::{Attempts, BootState, SnapshotId};
@@ -111,6 +112,9 @@ pub(crate) fn payload(
         .after_chroot(&root)
         .map_err(|source| hook("after", action, "-chroot", source))?;
     if let Some(new) = changed {
+        if payload.snapshot.program.is_some() {
+            return Err(OpsError::SealedRoot.into());
+        }
         payload.replace_root(new.path, &new.verity)?;
     }
     payload.belong_to_machine(action, now)?;
@@ -157,6 +161,7 @@ pub(crate) fn is_there(store: &Store, payload: &Payload) -> bool {
         found.root_hash == wanted.root_hash
             && found.kernel == wanted.kernel
             && found.initrd == wanted.initrd
+            && found.program == wanted.program
     })
 }
 
@@ -180,7 +185,7 @@ pub(crate) fn write(
         format!("write snapshot {id} to {place}"),
         Some(payload.sizes().iter().sum()),
     );
-    for (name, from) in payload.parts.named() {
+    for (name, from) in payload.parts.named(&payload.snapshot) {
         let target = draft.directory().join(name);
         let copied = copy(from, &target, &task, monitor)?;
         copied.map_err(|source| DeployError::Copy {
@@ -219,14 +224,18 @@ pub(crate) fn read_back(
 
 /// Makes the snapshot the only one that boots from the store, and removes all others. Returns what
 /// was removed.
-pub(crate) fn commit(store: &Store, id: &SnapshotId) -> Result<Vec<String>, DeployError> {
+pub(crate) fn commit(
+    store: &Store,
+    record: &BootRecord,
+    id: &SnapshotId,
+) -> Result<Vec<String>, DeployError> {
     let mut state = BootState::first(id.clone());
     if let Ok(old) = store.state() {
         state.generation = old.generation + 1;
         store.repair_attempts(&old)?;
     }
     store.stage(None)?;
-    store.commit(&state)?;
+    record.commit(store, &state, Target::System)?;
     store.write_attempts(&Attempts::default().about(state.generation))?;
     store.forget_failures(&[])?;
     Ok(store.collect(&state, &[])?)

@@ -241,12 +241,9 @@ pub enum OpsError {
         /// Why it failed, where that is known.
         reason: Option<String>,
     },
-    /// The machine boots sealed, and the operation knows GRUB only.
-    #[error("this machine boots sealed: it cannot {operation} by itself")]
-    SealedMachine {
-        /// What was asked for.
-        operation: &'static str,
-    },
+    /// A hook changed the root of a sealed system, whose signed program names another root hash.
+    #[error("a hook changed the root image, and this system is sealed: it would not boot")]
+    SealedRoot,
     /// The policy does not let the image run, or cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -342,8 +339,7 @@ impl OpsError {
             | Self::NotAChannel { .. }
             | Self::SnapshotName(_)
             | Self::Ambiguous { .. }
-            | Self::NothingStaged
-            | Self::SealedMachine { .. } => ErrorKind::Request,
+            | Self::NothingStaged => ErrorKind::Request,
             Self::Sealed(error) => error.kind(),
             Self::FailedBefore { .. } => ErrorKind::FailedBefore,
             Self::Machine(MachineError::Locked { .. }) => ErrorKind::Busy,
@@ -372,9 +368,6 @@ impl OpsError {
             }
             Self::SnapshotName(_) | Self::Ambiguous { .. } | Self::Transition(_) => {
                 Some("`cos status` lists the snapshots".to_owned())
-            }
-            Self::SealedMachine { .. } => {
-                Some("build a new disk with `cos build disk --sealed` and write that".to_owned())
             }
             Self::Trust(error) => error.hint(),
             Self::Downgrade { .. } => Some(

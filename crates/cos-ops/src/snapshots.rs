@@ -1,7 +1,7 @@
 //! Changes of what boots that need no new snapshot: back to another one, kept or not, once.
 
 use crate::OpsError;
-use crate::machine::{self, Access, Machine};
+use crate::machine::{self, Access, Machine, Target};
 use cos_boot::{BootState, Once, TransitionError};
 use cos_store::{SnapshotId, Store};
 use serde::Serialize;
@@ -53,12 +53,12 @@ fn change(
             mode: machine.boot.mode,
         });
     }
-    machine.refuse_sealed(operation)?;
     let _lock = machine::lock(&machine.places, operation)?;
     let mounted = machine.state(Access::Write)?;
     let store = mounted.store();
-    let present = store.state()?;
-    let before = present.clone().with_attempts(&store.attempts(&present));
+    let record = machine.boot_record(Access::Write)?;
+    record.complete(store, Target::System)?;
+    let before = record.known(store)?;
     let after = next(&before, store)?;
     let changed = after
         != BootState {
@@ -66,7 +66,7 @@ fn change(
             ..before
         };
     if changed {
-        store.commit(&after)?;
+        record.commit(store, &after, Target::System)?;
     }
     Ok(Changed {
         active: after.active,

@@ -21,10 +21,12 @@ use cos_store::{Store, VERSION_FLOOR};
 fn request(bench: &Bench, disk: &LoopDisk<'_>, source: SnapshotSource) -> ResetRequest {
     ResetRequest {
         mode: Mode::Recovery,
+        is_sealed: false,
         source,
         partitions: ResetPartitions {
             disk: "loop".into(),
             state: disk.partition(5).into(),
+            loader: None,
             oem: Some(disk.partition(3).into()),
             persistent: Some(disk.partition(6).into()),
         },
@@ -277,10 +279,12 @@ fn the_system_that_runs_is_not_reset() {
     let bench = Bench::new();
     let mut wanted = ResetRequest {
         mode: Mode::Active,
+        is_sealed: false,
         source: bench.image("1"),
         partitions: ResetPartitions {
             disk: "vda".into(),
             state: "/dev/null".into(),
+            loader: None,
             oem: None,
             persistent: None,
         },

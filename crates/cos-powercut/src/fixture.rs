@@ -33,6 +33,7 @@ pub fn snapshot(id: &SnapshotId) -> Snapshot {
         hash_offset: 2048,
         kernel: FileDigest([2; 32]),
         initrd: FileDigest([3; 32]),
+        program: None,
         modified_locally: false,
         date: 1_700_000_000,
         action: Action::Upgrade,

@@ -1,7 +1,7 @@
 //! A snapshot while it is written.
 
 use crate::{Snapshot, SnapshotId, Store, StoreError};
-use cos_boot::{BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE};
+use cos_boot::{BOOT_CONFIG, INITRD, KERNEL, METADATA, PROGRAM, ROOT_IMAGE};
 use fs_err::File;
 use rustix::fs::{CWD, RenameFlags};
 use std::io::{self, Write as _};
@@ -11,7 +11,12 @@ use std::path::{Path, PathBuf};
 pub(crate) const DRAFT_PREFIX: &str = ".draft-";
 
 /// The files of a whole snapshot.
-pub(crate) const FILES: [&str; 5] = [ROOT_IMAGE, KERNEL, INITRD, BOOT_CONFIG, METADATA];
+const FILES: [&str; 5] = [ROOT_IMAGE, KERNEL, INITRD, BOOT_CONFIG, METADATA];
+
+/// The files that a snapshot has when it is whole.
+pub(crate) fn files(is_sealed: bool) -> impl Iterator<Item = &'static str> {
+    FILES.into_iter().chain(is_sealed.then_some(PROGRAM))
+}
 
 /// A directory on the partition that will be a snapshot. Removed when dropped unfinished; after a
 /// power cut, the next run removes it.
@@ -41,7 +46,8 @@ impl Draft {
         })
     }
 
-    /// Where its files are to be put: `root.img`, `vmlinuz`, `initrd`; others are left out.
+    /// Where its files are to be put: `root.img`, `vmlinuz`, `initrd`, and `system.efi` of a
+    /// sealed one; others are left out.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -57,8 +63,9 @@ impl Draft {
         })?;
         self.write(BOOT_CONFIG, fragment.as_bytes())?;
         self.write(METADATA, yaml.as_bytes())?;
-        self.keep_only_files()?;
-        for name in FILES {
+        let is_sealed = snapshot.program.is_some();
+        self.keep_only_files(is_sealed)?;
+        for name in files(is_sealed) {
             let path = self.directory.join(name);
             let incomplete = |_| StoreError::Incomplete {
                 id: id.clone(),
@@ -101,14 +108,14 @@ impl Draft {
     }
 
     /// What was only needed on the way does not stay.
-    fn keep_only_files(&self) -> Result<(), StoreError> {
+    fn keep_only_files(&self, is_sealed: bool) -> Result<(), StoreError> {
         let failed = |source| StoreError::List {
             path: self.directory.clone(),
             source,
         };
         for entry in fs_err::read_dir(&self.directory).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            if !FILES.iter().any(|name| entry.file_name() == *name) {
+            if !files(is_sealed).any(|name| entry.file_name() == name) {
                 remove(&entry.path())?;
             }
         }

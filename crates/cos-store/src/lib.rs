@@ -12,6 +12,7 @@
 //!     root.img                   EROFS with its dm-verity tree behind it
 //!     vmlinuz  initrd            copied out of the image
 //!     boot.cfg                   what the boot loader must know, in its own language
+//!     system.efi                 on sealed machines: the signed program that boots it
 //!     snapshot.yaml              what this is and where it came from
 //! ```
 //!
@@ -32,7 +33,8 @@ mod verified;
 mod verify;
 
 pub use cos_boot::{
-    BOOT_CONFIG, COS_DIRECTORY, INITRD, InvalidSnapshotId, KERNEL, METADATA, ROOT_IMAGE, SnapshotId,
+    BOOT_CONFIG, COS_DIRECTORY, INITRD, InvalidSnapshotId, KERNEL, METADATA, PROGRAM, ROOT_IMAGE,
+    SnapshotId,
 };
 pub use draft::Draft;
 pub use error::StoreError;
@@ -41,4 +43,4 @@ pub use floor::VERSION_FLOOR;
 pub use metadata::{Action, MetadataError, Snapshot};
 pub use store::{Checkpoint, Installed, Store};
 pub use verified::{Accepted, SignedBy, Verified};
-pub use verify::{Damage, FileDigest, verify_snapshot};
+pub use verify::{Damage, FileDigest, file_digest, verify_snapshot};

@@ -49,6 +49,9 @@ pub struct Snapshot {
     pub kernel: FileDigest,
     /// SHA-256 of the initrd.
     pub initrd: FileDigest,
+    /// SHA-256 of the signed program, of a sealed snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<FileDigest>,
     /// Whether hooks of this machine changed the root before it was made.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub modified_locally: bool,
@@ -136,6 +139,7 @@ mod tests {
             hash_offset: 2048,
             kernel: FileDigest([2; 32]),
             initrd: FileDigest([3; 32]),
+            program: None,
             modified_locally: false,
             date: 1_700_000_000,
             action: Action::BuildDisk,

@@ -1,6 +1,6 @@
 //! The snapshots of one mounted partition, and the commit.
 
-use crate::draft::{DRAFT_PREFIX, Draft, FILES, exchange, remove, sync_directory};
+use crate::draft::{DRAFT_PREFIX, Draft, exchange, files, remove, sync_directory};
 use crate::verify::open_uncached;
 use crate::{MetadataError, Snapshot, SnapshotId, StoreError};
 use cos_boot::{
@@ -193,8 +193,8 @@ impl Store {
     /// Whether every file of a snapshot is there.
     pub fn is_whole(&self, id: &SnapshotId) -> Result<(), StoreError> {
         let directory = self.directory(id);
-        let missing = FILES
-            .into_iter()
+        let is_sealed = self.metadata(id).is_ok_and(|it| it.program.is_some());
+        let missing = files(is_sealed)
             .find(|name| !fs_err::metadata(directory.join(name)).is_ok_and(|meta| meta.is_file()));
         match missing {
             None => Ok(()),

@@ -1,7 +1,7 @@
 //! Whether a snapshot on the disk is still what was written.
 
 use crate::{Snapshot, SnapshotId, Store};
-use cos_boot::{INITRD, KERNEL, ROOT_IMAGE};
+use cos_boot::{INITRD, KERNEL, PROGRAM, ROOT_IMAGE};
 use cos_verity::RootHash;
 use fs_err::File;
 use rustix::fs::Advice;
@@ -74,11 +74,13 @@ pub enum Damage {
 }
 
 /// Reads a snapshot from the disk, not from memory, and checks every byte of it: the root image
-/// against its root hash, kernel and initrd against their digests.
+/// against its root hash, kernel, initrd and signed program against their digests.
 pub fn verify_snapshot(store: &Store, id: &SnapshotId) -> Result<Snapshot, Damage> {
     let snapshot = store.metadata(id).map_err(Damage::Metadata)?;
     let directory = store.directory(id);
-    for (name, wanted) in [(KERNEL, &snapshot.kernel), (INITRD, &snapshot.initrd)] {
+    let files = [(KERNEL, &snapshot.kernel), (INITRD, &snapshot.initrd)];
+    let program = snapshot.program.iter().map(|digest| (PROGRAM, digest));
+    for (name, wanted) in files.into_iter().chain(program) {
         let digest = file_digest(&directory.join(name))
             .map_err(|source| Damage::Read { file: name, source })?;
         if digest != *wanted {
@@ -112,7 +114,8 @@ pub(crate) fn open_uncached(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn file_digest(path: &Path) -> io::Result<FileDigest> {
+/// SHA-256 of a file, as it lies on the disk.
+pub fn file_digest(path: &Path) -> io::Result<FileDigest> {
     let mut file = open_uncached(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];

@@ -62,6 +62,23 @@ impl Fleet {
         )
     }
 
+    /// Seals a version with the keys in a directory, and signs that.
+    pub fn seal(&self, tag: &str, keys: &Path, more: &[&str]) -> anyhow::Result<()> {
+        process::run(
+            cos()?
+                .args(["seal", &self.registry.reference(&format!("{NAME}:{tag}"))])
+                .args(more)
+                .arg("--keys")
+                .arg(keys)
+                .arg("--key")
+                .arg(self.key.with_extension("key"))
+                .arg("--ca-certificate")
+                .arg(self.registry.certificate_file())
+                .arg("--auth-file")
+                .arg(self.registry.local_auth_file()?),
+        )
+    }
+
     /// Adds a version that nobody signed.
     pub fn add_unsigned(&self, tag: &str, files: &[AddedFile<'_>]) -> anyhow::Result<()> {
         self.versions.add(tag, files)?;

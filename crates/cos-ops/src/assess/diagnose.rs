@@ -28,7 +28,8 @@ pub fn diagnose(machine: &Machine, monitor: &dyn Monitor) -> Result<Vec<Diagnosi
     }
     let mounted = machine.state(Access::Read)?;
     let mut found = Vec::new();
-    for id in failed(mounted.store())? {
+    let record = machine.boot_record(Access::Read)?;
+    for id in record.known(mounted.store())?.failed {
         if mounted.store().failure(&id).is_some() {
             continue;
         }
@@ -44,12 +45,6 @@ pub fn diagnose(machine: &Machine, monitor: &dyn Monitor) -> Result<Vec<Diagnosi
         });
     }
     Ok(found)
-}
-
-fn failed(store: &Store) -> Result<Vec<SnapshotId>, OpsError> {
-    let state = store.state()?;
-    let attempts = store.attempts(&state);
-    Ok(state.with_attempts(&attempts).failed)
 }
 
 fn examine(store: &Store, id: &SnapshotId) -> Option<Failure> {
@@ -73,7 +68,8 @@ fn examine(store: &Store, id: &SnapshotId) -> Option<Failure> {
 
 /// The end of the journal of the last boot of a snapshot, where one was kept.
 fn last_boot_of(id: &SnapshotId) -> Vec<String> {
-    let word = format!("cos.snapshot={id}");
+    // As the boot loader says it on the command line, or cos-init of a sealed boot.
+    let word = format!("snapshot[= ]{id}");
     for back in 1..=BOOTS {
         let boot = format!("-{back}");
         let arguments = [

@@ -2,7 +2,7 @@
 
 use super::note::wait_for_lock;
 use crate::OpsError;
-use crate::machine::{Access, Machine};
+use crate::machine::{Access, BootRecord, Machine, Target};
 use cos_boot::{Attempts, BootState};
 use cos_store::{SnapshotId, Store, StoreError};
 use serde::Serialize;
@@ -38,7 +38,8 @@ pub fn mark_good(machine: &Machine) -> Result<Marked, OpsError> {
     let _lock = wait_for_lock(machine, "boot good", PATIENCE)?;
     let mounted = machine.state(Access::Write)?;
     let store = mounted.store();
-    let proven = mark(store, id)?;
+    let record = machine.boot_record(Access::Write)?;
+    let proven = mark(store, &record, id)?;
     if proven {
         store.forget_failure(id)?;
     }
@@ -51,16 +52,17 @@ pub fn mark_good(machine: &Machine) -> Result<Marked, OpsError> {
     })
 }
 
-fn mark(store: &Store, id: &SnapshotId) -> Result<bool, OpsError> {
+fn mark(store: &Store, record: &BootRecord, id: &SnapshotId) -> Result<bool, OpsError> {
+    record.complete(store, Target::System)?;
     let state = store.state()?;
-    let attempts = store.attempts(&state);
+    let attempts = record.attempts(store, &state)?;
     let next = if state.trial.contains(id) {
         Some(state.with_attempts(&attempts).prove(id)?)
     } else {
         None
     };
     let committed = match &next {
-        Some(next) => store.commit(next),
+        Some(next) => record.commit(store, next, Target::System),
         None => Ok(()),
     };
     // Where the trial cannot be ended, its tries are given back all the same: the boot was good.
@@ -132,7 +134,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (store, before) = store(temp.path(), 'b');
         assert!(is_open(&store, &id('b')).unwrap().trial);
-        assert!(mark(&store, &id('b')).unwrap());
+        assert!(mark(&store, &BootRecord::default(), &id('b')).unwrap());
         let state = store.state().unwrap();
         assert_eq!(state.generation, before.generation + 1);
         assert!(state.trial.is_empty());
@@ -149,7 +151,7 @@ mod tests {
             }
         );
         // The next good boot changes no state.
-        assert!(!mark(&store, &id('b')).unwrap());
+        assert!(!mark(&store, &BootRecord::default(), &id('b')).unwrap());
         assert_eq!(store.state().unwrap(), state);
     }
 
@@ -158,7 +160,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (store, before) = store(temp.path(), 'a');
         assert!(is_open(&store, &id('a')).unwrap().boot);
-        assert!(!mark(&store, &id('a')).unwrap());
+        assert!(!mark(&store, &BootRecord::default(), &id('a')).unwrap());
         let state = store.state().unwrap();
         assert_eq!(state, before);
         let attempts = store.attempts(&state);
@@ -174,7 +176,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (store, _) = store(temp.path(), 'a');
         fs_err::write(temp.path().join(ATTEMPT_ENVIRONMENT), "damaged").unwrap();
-        mark(&store, &id('a')).unwrap();
+        mark(&store, &BootRecord::default(), &id('a')).unwrap();
         let bytes = fs_err::read(temp.path().join(ATTEMPT_ENVIRONMENT)).unwrap();
         assert!(Attempts::from_bytes(&bytes).is_ok());
     }
@@ -184,7 +186,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (store, state) = store(temp.path(), 'b');
         fs_err::remove_file(store.directory(&id('b')).join(INITRD)).unwrap();
-        assert!(mark(&store, &id('b')).is_err());
+        assert!(mark(&store, &BootRecord::default(), &id('b')).is_err());
         assert_eq!(store.attempts(&state).count, 0);
     }
 }

@@ -13,7 +13,9 @@ use cos_boot::{
 };
 use cos_disk::Source;
 use cos_events::{Cancelled, Monitor, Task};
-use cos_store::{Action, BOOT_CONFIG, INITRD, KERNEL, METADATA, ROOT_IMAGE, Snapshot, SnapshotId};
+use cos_store::{
+    Action, BOOT_CONFIG, INITRD, KERNEL, METADATA, PROGRAM, ROOT_IMAGE, Snapshot, SnapshotId,
+};
 use cos_verity::Verity;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -79,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) kernel: PathBuf,
     /// `initrd`.
     pub(crate) initrd: PathBuf,
+    /// `system.efi`, of a sealed snapshot.
+    pub(crate) program: PathBuf,
 }
 
 impl Parts {
@@ -88,16 +92,21 @@ impl Parts {
             root: directory.join(ROOT_IMAGE),
             kernel: directory.join(KERNEL),
             initrd: directory.join(INITRD),
+            program: directory.join(PROGRAM),
         }
     }
 
-    /// Each with its name in the directory of a snapshot.
-    pub(crate) fn named(&self) -> [(&'static str, &Path); 3] {
-        [
+    /// Each that a snapshot has, with its name in the snapshot's directory.
+    pub(crate) fn named(&self, snapshot: &Snapshot) -> Vec<(&'static str, &Path)> {
+        let mut named: Vec<(&'static str, &Path)> = vec![
             (ROOT_IMAGE, &self.root),
             (KERNEL, &self.kernel),
             (INITRD, &self.initrd),
-        ]
+        ];
+        if snapshot.program.is_some() {
+            named.push((PROGRAM, &self.program));
+        }
+        named
     }
 }
 
@@ -111,7 +120,8 @@ pub(crate) struct Payload {
     pub(crate) time: i64,
     /// The snapshot's large files.
     pub(crate) parts: Parts,
-    /// `root.img`, `vmlinuz`, `initrd`, `boot.cfg`, `snapshot.yaml` and `boot.env`, with their paths.
+    /// `root.img`, `vmlinuz`, `initrd`, `boot.cfg`, `snapshot.yaml`, `system.efi` of a sealed one, and
+    /// `boot.env`, with their paths.
     pub(crate) files: Vec<PlacedFile>,
     /// Boot loader programs for UEFI, with their paths on the EFI system partition.
     pub(crate) efi: Vec<PlacedFile>,
@@ -144,11 +154,8 @@ impl Payload {
         let more = KernelArguments::new(&request.kernel_arguments)?;
         let directory = request.make_temp_dir()?;
         let mut loaded = load(&request.image, directory.path(), monitor)?;
-        let boot = loaded.boot_files()?;
         let choice = request.image.compression;
-        loaded.fit_kernel(choice, boot.kernel_version(), directory.path(), monitor)?;
-        // Re-reading finds the contents where fit_kernel may have moved them.
-        let boot = loaded.boot_files()?;
+        let boot = loaded.fitted_boot_files(choice, directory.path(), monitor)?;
         let described = Described {
             source: request.image.source.to_string(),
             follows: None,
@@ -156,10 +163,13 @@ impl Payload {
             action,
             time: request.image.time.or(loaded.created()).unwrap_or(0),
         };
-        let snapshot = write_snapshot(&mut loaded, &boot, described, directory.path(), monitor)?;
+        let mut snapshot =
+            write_snapshot(&mut loaded, &boot, described, directory.path(), monitor)?;
         let (efi, bios) = match sealing {
             Some(keys) => {
-                let files = sealed::efi_files(&loaded, &boot, &snapshot, keys, directory.path())?;
+                let (files, program) =
+                    sealed::efi_files(&loaded, &boot, &snapshot, keys, directory.path())?;
+                snapshot.program = Some(program);
                 (files, None)
             }
             None => (efi_files(&loaded, &boot)?, bios_images(&loaded, &boot)?),
@@ -203,6 +213,13 @@ impl Payload {
         Ok(())
     }
 
+    /// Size of the signed program, bytes; 0 where the system is not sealed.
+    pub(crate) fn program_size(&self) -> u64 {
+        let place = place(&self.snapshot.id, PROGRAM);
+        let program = self.files.iter().find(|file| file.path == place);
+        program.map_or(0, |file| file.size)
+    }
+
     /// Sizes of the snapshot's files, bytes.
     pub(crate) fn sizes(&self) -> Vec<u64> {
         self.files.iter().map(|file| file.size).collect()
@@ -213,7 +230,7 @@ impl Payload {
 fn snapshot_files(snapshot: &Snapshot, parts: &Parts) -> Result<Vec<PlacedFile>, OpsError> {
     let id = &snapshot.id;
     let mut files = Vec::new();
-    for (name, path) in parts.named() {
+    for (name, path) in parts.named(snapshot) {
         files.push(host_file(id, name, path.to_owned())?);
     }
     files.push(PlacedFile::bytes(

@@ -178,6 +178,8 @@ pub struct ContentSizes {
     pub snapshot: Vec<u64>,
     /// The files of the boot loader.
     pub loader: Vec<u64>,
+    /// The signed program of a sealed system; 0 otherwise.
+    pub program: u64,
     /// The cloud-config files.
     pub oem: Vec<u64>,
 }
@@ -188,6 +190,9 @@ const STATE_SNAPSHOTS: usize = 3;
 const RECOVERY_SNAPSHOTS: usize = 2;
 /// Later versions of a system are larger than the first: room for half as much again.
 const GROWTH: (u64, u64) = (3, 2);
+/// Signed programs the EFI system partition has room for besides the first: those of the passive system, of
+/// the one an upgrade writes, and of another recovery system.
+const MORE_PROGRAMS: u64 = 3;
 /// The least that is useful to keep files in.
 const LEAST_PERSISTENT: u64 = 64 * MIB;
 /// FAT32 starts here; some firmware reads nothing smaller.
@@ -208,7 +213,14 @@ pub fn partition_sizes(
     for role in Role::ALL {
         let (least, default) = match role {
             Role::Bios => (MIB, MIB),
-            Role::Efi => (LEAST_FAT32 + loader, 256 * MIB),
+            Role::Efi => {
+                let more = content.program * GROWTH.0 / GROWTH.1 * MORE_PROGRAMS;
+                let room = LEAST_FAT32 + loader + more;
+                (
+                    LEAST_FAT32 + loader,
+                    room.next_multiple_of(MIB).max(256 * MIB),
+                )
+            }
             Role::Oem => (ext4_size(&content.oem), 64 * MIB),
             Role::Recovery => (one, with_growth(content, RECOVERY_SNAPSHOTS)),
             Role::State => (one, with_growth(content, STATE_SNAPSHOTS)),
@@ -262,6 +274,7 @@ mod tests {
         let content = ContentSizes {
             snapshot: vec![200 * MIB, 10 * MIB, 40 * MIB, 300],
             loader: vec![3 * MIB],
+            program: 0,
             oem: vec![100],
         };
         let sizes = partition_sizes(request, &content)?;

@@ -7,6 +7,7 @@ use crate::build::payload::{PlacedFile, step};
 use crate::build::sizes::Role;
 use crate::deploy;
 use crate::hooks::Hooks;
+use crate::machine::BootRecord;
 use cos_disk::gpt::{Partition, types};
 use cos_disk::grub_bios::{self, GrubImages};
 use cos_disk::live::{ClaimedDisk, Content, Survey, SurveyedPartition, WholeContent};
@@ -221,7 +222,8 @@ pub(super) fn write(
         step(monitor, &format!("switch {}", role.name()), || {
             let mounted = existing.mount(role, request, scratch, false)?;
             let id = &payload.snapshot.id;
-            deploy::commit(&Store::new(mounted.path()), id).map_err(InstallError::from)
+            deploy::commit(&Store::new(mounted.path()), &BootRecord::default(), id)
+                .map_err(InstallError::from)
         })?;
     }
     step(monitor, "write the boot loader", || {

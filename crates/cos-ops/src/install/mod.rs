@@ -123,6 +123,7 @@ fn prepare(
         loader: payload.map_or(Vec::new(), |payload| {
             payload.efi.iter().map(|file| file.size).collect()
         }),
+        program: 0,
         oem: oem.iter().map(|file| file.size).collect(),
     };
     let oem = documents::placed(&request.cloud_configs);

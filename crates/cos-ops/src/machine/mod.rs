@@ -2,11 +2,13 @@
 
 mod error;
 mod mounted;
+mod record;
 
 pub use error::MachineError;
+pub(crate) use mounted::Mounted;
 pub use mounted::{Access, MountedStore};
+pub(crate) use record::BootRecord;
 
-use crate::OpsError;
 use crate::build::running::RunningSnapshot;
 use cos_boot::SnapshotId;
 use cos_store::Store;
@@ -50,6 +52,16 @@ impl Mode {
             Self::Live => "live",
         }
     }
+}
+
+/// Which of the two places of a machine is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// COS_STATE: the system.
+    System,
+    /// COS_RECOVERY.
+    Recovery,
 }
 
 /// Where a running cOS keeps what tools need to know; other places only in tests.
@@ -106,6 +118,9 @@ pub struct BootReport {
     /// Whether a sealed system runs.
     #[serde(default)]
     pub sealed: bool,
+    /// Whether its data are encrypted.
+    #[serde(default)]
+    pub encrypted: bool,
     /// Whether changes to persistent paths are kept.
     #[serde(default)]
     pub persistent: bool,
@@ -124,14 +139,6 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Refuses what only works where GRUB boots.
-    pub fn refuse_sealed(&self, operation: &'static str) -> Result<(), OpsError> {
-        if self.boot.sealed {
-            return Err(OpsError::SealedMachine { operation });
-        }
-        Ok(())
-    }
-
     /// The machine this runs on; an error where it is not one of cOS.
     pub fn probe(places: &Places) -> Result<Self, MachineError> {
         let path = places.run.join("boot.json");

@@ -1,4 +1,4 @@
-//! A store that is mounted for as long as it is needed.
+//! What is mounted for as long as it is needed.
 
 use super::MachineError;
 use cos_store::Store;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The options of such a mount, besides whether it can be written.
 const OPTIONS: &str = "nodev,nosuid,noexec";
 
-/// What a store is wanted for.
+/// What a partition is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// To look at.
@@ -25,36 +25,23 @@ enum Afterwards {
     Unmounted,
 }
 
-/// A mounted store; made read-only, or unmounted, when dropped.
+/// A mounted partition; made read-only, or unmounted, when dropped.
 #[derive(Debug)]
-pub struct MountedStore {
-    store: Store,
+pub(crate) struct Mounted {
+    place: PathBuf,
     afterwards: Afterwards,
 }
 
-impl MountedStore {
-    /// The store at a place where the initrd mounted it read-only.
-    pub(super) fn in_place(place: &Path, access: Access) -> Result<Self, MachineError> {
-        let mut afterwards = Afterwards::Nothing;
-        if access == Access::Write {
-            thaw(place)?;
-            mount::remount(place, false, OPTIONS)?;
-            afterwards = Afterwards::ReadOnly;
-        }
-        Ok(Self {
-            store: Store::new(place),
-            afterwards,
-        })
-    }
-
-    /// The store on a device, mounted for this purpose.
-    pub(super) fn mounted(
+impl Mounted {
+    /// A device, mounted for this purpose.
+    pub(super) fn new(
         device: &Path,
-        target: &PathBuf,
+        target: &Path,
+        fstype: &str,
         access: Access,
     ) -> Result<Self, MachineError> {
         fs_err::create_dir_all(target).map_err(|source| MachineError::Prepare {
-            path: target.clone(),
+            path: target.to_owned(),
             source,
         })?;
         let mode = match access {
@@ -63,18 +50,78 @@ impl MountedStore {
         };
         mount::mount(&Mount {
             source: device.display().to_string(),
-            target: target.clone(),
-            fstype: "ext4".into(),
+            target: target.to_owned(),
+            fstype: fstype.into(),
             options: format!("{mode},{OPTIONS}"),
         })?;
-        let mounted = Self {
-            store: Store::new(target),
+        Ok(Self {
+            place: target.to_owned(),
             afterwards: Afterwards::Unmounted,
-        };
+        })
+    }
+
+    /// A place where the initrd mounted something read-only.
+    fn in_place(place: &Path, access: Access) -> Result<Self, MachineError> {
+        let mut afterwards = Afterwards::Nothing;
+        if access == Access::Write {
+            thaw(place)?;
+            mount::remount(place, false, OPTIONS)?;
+            afterwards = Afterwards::ReadOnly;
+        }
+        Ok(Self {
+            place: place.to_owned(),
+            afterwards,
+        })
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn place(&self) -> &Path {
+        &self.place
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // What is left writable or mounted does no harm; what is on the disk counts.
+        drop(match self.afterwards {
+            Afterwards::Nothing => Ok(()),
+            Afterwards::ReadOnly => mount::remount(&self.place, true, OPTIONS),
+            Afterwards::Unmounted => mount::unmount(&self.place, true),
+        });
+    }
+}
+
+/// A store on a mounted partition.
+#[derive(Debug)]
+pub struct MountedStore {
+    store: Store,
+    _mounted: Mounted,
+}
+
+impl MountedStore {
+    fn of(mounted: Mounted) -> Self {
+        Self {
+            store: Store::new(mounted.place()),
+            _mounted: mounted,
+        }
+    }
+
+    /// The store at a place where the initrd mounted it read-only.
+    pub(super) fn in_place(place: &Path, access: Access) -> Result<Self, MachineError> {
+        Ok(Self::of(Mounted::in_place(place, access)?))
+    }
+
+    /// The store on a device, mounted for this purpose.
+    pub(super) fn mounted(
+        device: &Path,
+        target: &Path,
+        access: Access,
+    ) -> Result<Self, MachineError> {
+        let mounted = Mounted::new(device, target, "ext4", access)?;
         if access == Access::Write {
             thaw(target)?;
         }
-        Ok(mounted)
+        Ok(Self::of(mounted))
     }
 
     /// The store.
@@ -91,16 +138,4 @@ fn thaw(place: &Path) -> Result<(), MachineError> {
             path: place.to_owned(),
             source,
         })
-}
-
-impl Drop for MountedStore {
-    fn drop(&mut self) {
-        let root = self.store.root();
-        // What is left writable or mounted does no harm; what is on the disk counts.
-        drop(match self.afterwards {
-            Afterwards::Nothing => Ok(()),
-            Afterwards::ReadOnly => mount::remount(root, true, OPTIONS),
-            Afterwards::Unmounted => mount::unmount(root, true),
-        });
-    }
 }

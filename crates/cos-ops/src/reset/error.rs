@@ -23,6 +23,9 @@ pub enum ResetError {
     /// The system that runs is the one that would be replaced.
     #[error("the system that runs cannot be reset from itself")]
     Installed,
+    /// A sealed machine is reset to its recovery system.
+    #[error("a sealed machine is reset to its recovery system, and to no other image")]
+    SealedImage,
     /// Not a system of cOS.
     #[error("this system was not booted by cOS")]
     NotCos,
@@ -107,6 +110,7 @@ impl ResetError {
             Self::Cancelled(_) => ErrorKind::Cancelled,
             Self::Deploy(error) => error.kind(),
             Self::Installed
+            | Self::SealedImage
             | Self::NotCos
             | Self::NoDevice
             | Self::OtherDevice { .. }

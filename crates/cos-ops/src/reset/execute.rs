@@ -5,6 +5,8 @@ use super::{Fate, Prepared, ResetError, ResetRequest};
 use crate::build::payload::{Payload, PlacedFile, step};
 use crate::deploy::{self, DeployError};
 use crate::hooks::Hooks;
+use crate::machine::BootRecord;
+use crate::sealed::Loader;
 use cos_disk::ext4::{self, Ext4Content, Ext4Entry, Ext4Options, Ext4Tools};
 use cos_disk::live::{FileSystem, Maker, claim};
 use cos_disk::{Source, sparse};
@@ -41,6 +43,16 @@ pub(super) fn run(
         source,
     })?;
     let wipes = wipes(request)?;
+    let loader = match &request.partitions.loader {
+        Some(device) if request.is_sealed => {
+            Some(mount(device, "vfat", "rw", payload.directory.path())?)
+        }
+        _ => None,
+    };
+    let record = match &loader {
+        Some(mounted) => BootRecord::sealed(Loader::new(mounted.path())),
+        None => BootRecord::default(),
+    };
     monitor.checkpoint()?;
     release(state)?;
     for wipe in &wipes {
@@ -59,7 +71,7 @@ pub(super) fn run(
         })?;
     }
     let scratch = payload.directory.path();
-    let mounted = mount(state, "rw", scratch)?;
+    let mounted = mount(state, "ext4", "rw", scratch)?;
     let store = Store::new(mounted.path());
     deploy::write(&store, payload, "COS_STATE", monitor)?;
     let is_kept = matches!(prepared.fate, Fate::Kept { .. });
@@ -70,7 +82,7 @@ pub(super) fn run(
         .after()
         .map_err(|source| deploy::hook("after", Action::Reset, "", source))?;
     step(monitor, "switch COS_STATE", || {
-        deploy::commit(&store, &payload.snapshot.id).map_err(ResetError::from)
+        deploy::commit(&store, &record, &payload.snapshot.id).map_err(ResetError::from)
     })?;
     drop(mounted);
     for wipe in &wipes {

@@ -30,6 +30,8 @@ use std::path::PathBuf;
 pub struct ResetRequest {
     /// Which system runs.
     pub mode: Mode,
+    /// Whether the machine boots sealed.
+    pub is_sealed: bool,
     /// What COS_STATE is to hold.
     pub source: SnapshotSource,
     /// The partitions of the disk that is meant.
@@ -192,7 +194,13 @@ fn prepare(
     if matches!(request.mode, Mode::Active | Mode::Passive) {
         return Err(ResetError::Installed);
     }
-    request.partitions.check(request.oem, request.persistent)?;
+    let is_sealed = request.is_sealed;
+    if is_sealed && matches!(request.source, SnapshotSource::Image(_)) {
+        return Err(ResetError::SealedImage);
+    }
+    request
+        .partitions
+        .check(request.oem, request.persistent, is_sealed)?;
     hooks
         .before()
         .map_err(|source| deploy::hook("before", Action::Reset, "", source))?;
@@ -216,7 +224,7 @@ fn prepare(
 /// Looks at COS_STATE as it is.
 fn fate(request: &ResetRequest, payload: &Payload) -> Result<(Floor, Fate), ResetError> {
     let scratch = payload.directory.path();
-    let mounted = match partitions::mount(&request.partitions.state, "ro", scratch) {
+    let mounted = match partitions::mount(&request.partitions.state, "ext4", "ro", scratch) {
         Ok(mounted) => mounted,
         Err(error) => {
             let reason = format!("it cannot be mounted ({})", chain(&error));

@@ -1,7 +1,7 @@
 //! The partitions of the machine that is reset.
 
 use super::ResetError;
-use crate::machine::{Machine, Mode};
+use crate::machine::{LOADER_LABEL, Machine, Mode};
 use cos_disk::live::mount_points;
 use cos_sys::block::BlockDevice;
 use cos_sys::detached_mount::DetachedMount;
@@ -17,6 +17,8 @@ pub struct ResetPartitions {
     pub disk: String,
     /// COS_STATE.
     pub state: PathBuf,
+    /// COS_GRUB, the EFI system partition, if it is there.
+    pub loader: Option<PathBuf>,
     /// COS_OEM, if it is there.
     pub oem: Option<PathBuf>,
     /// COS_PERSISTENT, if it is there.
@@ -52,14 +54,21 @@ impl ResetPartitions {
                 label: "COS_STATE",
                 disk: near.disk().to_owned(),
             })?,
+            loader: find(all, &near, LOADER_LABEL),
             oem: find(all, &near, "COS_OEM"),
             persistent: find(all, &near, "COS_PERSISTENT"),
         })
     }
 
     /// Whether those that are to be wiped are there.
-    pub(super) fn check(&self, oem: bool, persistent: bool) -> Result<(), ResetError> {
+    pub(super) fn check(
+        &self,
+        oem: bool,
+        persistent: bool,
+        is_sealed: bool,
+    ) -> Result<(), ResetError> {
         for (wiped, label, node) in [
+            (is_sealed, LOADER_LABEL, &self.loader),
             (oem, "COS_OEM", &self.oem),
             (persistent, "COS_PERSISTENT", &self.persistent),
         ] {
@@ -79,13 +88,14 @@ fn find(all: &[Candidate], near: &BlockDevice, label: &str) -> Option<PathBuf> {
     Some(found.candidate.device.node)
 }
 
-/// Mounts an ext4 for this process alone.
+/// Mounts a file system for this process alone.
 pub(super) fn mount(
     device: &Path,
+    fstype: &str,
     options: &str,
     scratch: &Path,
 ) -> Result<DetachedMount, ResetError> {
-    DetachedMount::new(device, "ext4", options, scratch).map_err(|source| ResetError::Mount {
+    DetachedMount::new(device, fstype, options, scratch).map_err(|source| ResetError::Mount {
         device: device.to_owned(),
         source: Box::new(source),
     })
@@ -149,7 +159,7 @@ mod tests {
         assert_eq!(found.state, Path::new("/dev/vdb2"));
         assert_eq!((found.oem.clone(), found.persistent.clone()), (None, None));
         assert!(matches!(
-            found.check(true, false),
+            found.check(true, false, false),
             Err(ResetError::NoPartition {
                 label: "COS_OEM",
                 ..

@@ -54,6 +54,7 @@ pub(crate) fn write_snapshot(
         hash_offset: verity.hash_offset,
         kernel: FileDigest(kernel),
         initrd: FileDigest(initrd),
+        program: None,
         modified_locally: false,
         date: described.time,
         action: described.action,

@@ -35,7 +35,7 @@ pub fn status(machine: &Machine) -> Result<Status, OpsError> {
         None => {}
         Some(Ok(mounted)) => {
             disk.extend(usage("COS_STATE", mounted.store().root()));
-            match System::read(mounted.store()) {
+            match System::read(machine, mounted.store()) {
                 Ok(read) => system = read,
                 Err(error) => problems.push(crate::error::chain(&error)),
             }
@@ -80,10 +80,9 @@ struct System {
 }
 
 impl System {
-    fn read(store: &Store) -> Result<Self, OpsError> {
-        let present = store.state()?;
-        let attempts = store.attempts(&present);
-        let state = present.with_attempts(&attempts);
+    fn read(machine: &Machine, store: &Store) -> Result<Self, OpsError> {
+        let record = machine.boot_record(Access::Read)?;
+        let (state, attempts) = record.known_and_attempts(store)?;
         let snapshots = state
             .snapshots()
             .map(|id| snapshot(store, &state, &attempts, id))

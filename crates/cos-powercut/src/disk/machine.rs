@@ -201,10 +201,12 @@ impl<'r> Running<'r> {
         let name = self.disk.node().file_name().context("no device")?;
         let request = ResetRequest {
             mode: self.machine.boot.mode,
+            is_sealed: false,
             source: self.images.source(version)?,
             partitions: ResetPartitions {
                 disk: name.to_string_lossy().into_owned(),
                 state: node(Role::State),
+                loader: None,
                 oem: Some(node(Role::Oem)),
                 persistent: Some(node(Role::Persistent)),
             },

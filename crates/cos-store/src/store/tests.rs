@@ -25,6 +25,7 @@ fn snapshot(id: &SnapshotId) -> Snapshot {
         hash_offset: 0,
         kernel: FileDigest([0; 32]),
         initrd: FileDigest([0; 32]),
+        program: None,
         modified_locally: false,
         date: 0,
         action: Action::Upgrade,

@@ -1,6 +1,7 @@
 //! What a machine is made of.
 
 use super::Machine;
+use super::tpm::Tpm;
 use crate::{paths, process, tools};
 use anyhow::{Context, bail};
 use fs_err as fs;
@@ -73,6 +74,7 @@ pub struct Builder {
     memory_mib: u32,
     network: bool,
     watchdog: bool,
+    tpm: Option<PathBuf>,
 }
 
 impl Builder {
@@ -84,6 +86,7 @@ impl Builder {
             memory_mib: 1536,
             network: false,
             watchdog: false,
+            tpm: None,
         }
     }
 
@@ -170,6 +173,14 @@ impl Builder {
         self
     }
 
+    /// Gives the machine a TPM 2.0 (swtpm) that keeps its state in a directory, which is made when it is not there:
+    /// a fresh one is another TPM.
+    #[must_use]
+    pub fn tpm(mut self, state: &Path) -> Builder {
+        self.tpm = Some(state.to_path_buf());
+        self
+    }
+
     /// What a test must find before it can boot a machine with `firmware`, or the reason why not.
     pub fn missing(firmware: Firmware) -> Option<String> {
         for tool in ["qemu-system-x86_64", "qemu-img"] {
@@ -187,11 +198,13 @@ impl Builder {
         let directory = self.prepare()?;
         let (mut arguments, overlays) = self.arguments(&directory)?;
         arguments.extend(words("-monitor none -chardev stdio,id=console,signal=off"));
+        let tpm = self.tpm.map(|state| Tpm::new(state, &directory));
         Machine::start(
             directory,
             tools::need_tool("qemu-system-x86_64")?,
             arguments,
             overlays,
+            tpm,
         )
     }
 
@@ -203,6 +216,10 @@ impl Builder {
         arguments.extend(words(
             "-chardev stdio,id=console,signal=off,mux=on -mon chardev=console",
         ));
+        let mut tpm = self.tpm.map(|state| Tpm::new(state, &directory));
+        if let Some(tpm) = &mut tpm {
+            tpm.start()?;
+        }
         let ended =
             process::run(Command::new(tools::need_tool("qemu-system-x86_64")?).args(arguments));
         for overlay in overlays {
@@ -257,6 +274,9 @@ impl Builder {
         }));
         if self.watchdog {
             arguments.extend(words("-device i6300esb -action watchdog=reset"));
+        }
+        if self.tpm.is_some() {
+            arguments.extend(Tpm::arguments(directory));
         }
         if let Some(files) = self.firmware.files() {
             arguments.extend(uefi(files, directory)?);
@@ -405,11 +425,11 @@ fn absolute(path: &Path) -> anyhow::Result<String> {
 }
 
 /// A value inside a QEMU option: its comma is doubled.
-fn option(value: &str) -> String {
+pub(super) fn option(value: &str) -> String {
     value.replace(',', ",,")
 }
 
-fn words(text: &str) -> Vec<String> {
+pub(super) fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 

@@ -24,7 +24,6 @@ pub(crate) fn reset(
     if matches!(running.boot.mode, Mode::Active | Mode::Passive) {
         return Err(ResetError::Installed.into());
     }
-    running.refuse_sealed("reset")?;
     let partitions = ResetPartitions::find(&running, arguments.device.as_deref())?;
     let source = match &arguments.image.image {
         Some(image) => machine::image(&arguments.image, image, environment)?,
@@ -32,6 +31,7 @@ pub(crate) fn reset(
     };
     let request = ResetRequest {
         mode: running.boot.mode,
+        is_sealed: running.boot.sealed,
         source,
         partitions,
         allow_downgrade: arguments.allow_downgrade,
