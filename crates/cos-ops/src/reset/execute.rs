@@ -66,7 +66,7 @@ pub(super) fn run(
         step(monitor, "write COS_STATE", || {
             let mut entries = payload.files.iter().cloned().map(entry).collect::<Vec<_>>();
             // At no moment is there a machine that may go back.
-            entries.extend(prepared.new_floor().map(floor));
+            entries.extend(prepared.new_floor().as_deref().map(floor));
             format(&tools, state, "COS_STATE", payload, &entries)
         })?;
     }
@@ -74,10 +74,7 @@ pub(super) fn run(
     let mounted = mount(state, "ext4", "rw", scratch)?;
     let store = Store::new(mounted.path());
     deploy::write(&store, payload, "COS_STATE", monitor)?;
-    let is_kept = matches!(prepared.fate, Fate::Kept { .. });
-    if is_kept && prepared.floor.lost().is_some() {
-        mend_floor(&store, prepared.new_floor())?;
-    }
+    mend_floor(&store, prepared)?;
     hooks
         .after()
         .map_err(|source| deploy::hook("after", Action::Reset, "", source))?;
@@ -101,8 +98,12 @@ pub(super) fn run(
 }
 
 /// Notes the floor of a machine where it was lost. Nothing is deployed unasked while it is damaged.
-fn mend_floor(store: &Store, floor: Option<String>) -> Result<(), ResetError> {
-    let mended = match floor {
+fn mend_floor(store: &Store, prepared: &Prepared) -> Result<(), ResetError> {
+    let is_kept = matches!(prepared.fate, Fate::Kept { .. });
+    if !is_kept || prepared.floor.lost().is_none() {
+        return Ok(());
+    }
+    let mended = match prepared.new_floor() {
         Some(version) => store.set_version_floor(&version),
         None => store.clear_version_floor(),
     };
@@ -110,7 +111,7 @@ fn mend_floor(store: &Store, floor: Option<String>) -> Result<(), ResetError> {
 }
 
 /// The note of the floor, as a file of a new file system.
-fn floor(version: String) -> Ext4Entry {
+fn floor(version: &str) -> Ext4Entry {
     Ext4Entry {
         path: VERSION_FLOOR.to_owned(),
         mode: 0o644,
