@@ -210,7 +210,7 @@ impl SealedFleet {
     /// A sealed disk of the first version, with room for the root image of a hook.
     fn disk(&self, directory: &Path) -> PathBuf {
         let (disk, oem) = (directory.join("disk.img"), directory.join("fleet.yaml"));
-        std::fs::write(&oem, self.fleet.cloud_config()).unwrap();
+        std::fs::write(&oem, self.fleet.cloud_config().unwrap()).unwrap();
         let source = self.fleet.versions.source("v1");
         process::run(
             cos()

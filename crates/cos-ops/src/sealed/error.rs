@@ -191,7 +191,11 @@ pub enum SealedError {
 }
 
 fn encryption(encrypted: bool) -> &'static str {
-    if encrypted { "encrypted" } else { "not encrypted" }
+    if encrypted {
+        "encrypted"
+    } else {
+        "not encrypted"
+    }
 }
 
 impl SealedError {

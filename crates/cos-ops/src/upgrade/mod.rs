@@ -320,11 +320,7 @@ impl Upgrade<'_> {
         let draft = store.draft()?;
         let seal = match seals {
             Some(seals) if self.machine.boot.sealed => {
-                seals.fetch_program(
-                    draft.directory(),
-                    self.machine.boot.encrypted,
-                    self.monitor,
-                )?
+                seals.fetch_program(draft.directory(), self.machine.boot.encrypted, self.monitor)?
             }
             seals => seals.and_then(Seals::newest),
         };

@@ -141,6 +141,7 @@ impl Machinery {
                     trial: false,
                     fallback: false,
                     sealed: false,
+                    encrypted: false,
                     persistent: true,
                     warnings: Vec::new(),
                 },

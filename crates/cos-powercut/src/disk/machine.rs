@@ -318,6 +318,7 @@ fn report(mode: Mode, snapshot: SnapshotId, source: PathBuf) -> BootReport {
         trial: false,
         fallback: false,
         sealed: false,
+        encrypted: false,
         persistent: true,
         warnings: Vec::new(),
     }

@@ -46,8 +46,7 @@ pub(crate) fn seal(
             threads: request::threads(arguments.format.threads),
             time: request::time(environment)?,
         },
-        keys: SealingKeys::read_for(&arguments.keys, arguments.encrypt)
-            .map_err(OpsError::from)?,
+        keys: SealingKeys::read_for(&arguments.keys, arguments.encrypt).map_err(OpsError::from)?,
         signing: signing.transpose().map_err(OpsError::from)?,
         with_root: arguments.with_root,
         kernel_arguments: arguments.kernel_arguments.clone().unwrap_or_default(),
