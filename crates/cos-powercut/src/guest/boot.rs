@@ -58,7 +58,7 @@ impl Wanted {
 /// Boots a disk, which itself is not changed. Returns what was seen; anything but what is wanted is an error.
 pub(super) fn boot(
     disk: &Path,
-    start: &Start,
+    start: Start,
     wanted: &Wanted,
     life: &Life,
     has_data: bool,
@@ -116,7 +116,7 @@ pub(super) fn is_spoiled_found(disk: &Path, life: &Life) -> Result<bool> {
         firmware: Firmware::Bios,
         all_the_way: false,
     };
-    Ok(boot(disk, &start, &wanted, life, false).is_err())
+    Ok(boot(disk, start, &wanted, life, false).is_err())
 }
 
 /// What the initrd says: the root that it mounted must be the one that is wanted, verified.

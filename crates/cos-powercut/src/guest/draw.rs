@@ -19,8 +19,11 @@ const CUTS: [Cut; 3] = [Cut::Sampled, Cut::Write, Cut::Flush];
 /// States by the part of the recording that they are of.
 #[derive(Debug)]
 pub(super) struct Draw {
-    phases: Vec<(Range<usize>, Vec<(Cut, usize)>)>,
+    phases: Vec<Phase>,
 }
+
+/// The states of one part: where it is in the log, and how each was cut, with its number.
+type Phase = (Range<usize>, Vec<(Cut, usize)>);
 
 /// Those that were drawn, by number.
 #[derive(Debug)]

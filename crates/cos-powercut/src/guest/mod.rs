@@ -79,12 +79,12 @@ pub fn run(count: usize, say: impl Fn(&str)) -> Result<Boots> {
         };
         let disk = scratch.join("up.img");
         state.disk.copy_to(&disk)?;
-        let told = start_state(&life, &disk, state, &start, &found, verdict);
+        let told = start_state(&life, &disk, state, start, &found, verdict);
         say(&told.as_ref().map_or_else(
             |error| format!("{what}, entry {}: {error:#}", state.position),
             Clone::clone,
         ));
-        boots.add(state.position, &start, verdict, told.err());
+        boots.add(state.position, start, verdict, told.err());
         Ok(fs_err::remove_file(&disk)?)
     })?;
     drop(states);
@@ -101,7 +101,7 @@ fn start_state(
     life: &Life,
     disk: &std::path::Path,
     state: &State<'_>,
-    start: &Start,
+    start: Start,
     found: &Result<DiskView>,
     verdict: Verdict,
 ) -> Result<String> {

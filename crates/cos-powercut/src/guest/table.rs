@@ -56,7 +56,7 @@ impl Boots {
     pub(super) fn add(
         &mut self,
         position: usize,
-        start: &Start,
+        start: Start,
         verdict: Verdict,
         trouble: Option<anyhow::Error>,
     ) {
