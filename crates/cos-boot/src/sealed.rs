@@ -22,6 +22,9 @@ pub const SEALED_WORD: &str = "cos.sealed";
 /// The word on the command line of a sealed system whose data are encrypted. It is signed, so that nobody can
 /// put data that are not in their place.
 pub const ENCRYPT_WORD: &str = "cos.encrypt";
+/// Without it, systemd would mount partitions of certain types beside encrypted data, whoever made them; and wait 90
+/// seconds for one with a root, while somebody types a passphrase.
+const NO_OTHERS: &str = "systemd.gpt_auto=0";
 
 /// The entry of one system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +72,11 @@ pub fn sealed_command_line(
     arguments: &KernelArguments,
     encrypted: bool,
 ) -> String {
-    let encrypt = if encrypted { ENCRYPT_WORD } else { "" };
-    let line = format!("{SEALED_WORD} cos.roothash={root_hash} {encrypt} {arguments}");
+    let line = if encrypted {
+        format!("{SEALED_WORD} cos.roothash={root_hash} {ENCRYPT_WORD} {NO_OTHERS} {arguments}")
+    } else {
+        format!("{SEALED_WORD} cos.roothash={root_hash} {arguments}")
+    };
     line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -125,7 +131,7 @@ mod tests {
         );
         assert_eq!(
             line(true),
-            format!("cos.sealed cos.roothash={hash} cos.encrypt panic=30")
+            format!("cos.sealed cos.roothash={hash} cos.encrypt systemd.gpt_auto=0 panic=30")
         );
     }
 }

@@ -1,7 +1,6 @@
 //! What can go wrong with keys and sealed systems.
 
 use crate::ErrorKind;
-use crate::lint::InitrdError;
 use cos_efi::{EfiError, KeyError, PeError};
 use std::io;
 use std::path::PathBuf;
@@ -66,7 +65,7 @@ pub enum SealedError {
     },
     /// The initrd could not be looked into.
     #[error("cannot look into the initrd of the image")]
-    Initrd(#[source] InitrdError),
+    Initrd(#[source] io::Error),
     /// An initrd that lacks what data are encrypted with.
     #[error("the initrd of the image cannot encrypt data")]
     CannotEncrypt,
