@@ -9,6 +9,8 @@
 mod common;
 #[path = "common/docker.rs"]
 mod docker;
+#[path = "common/sealed.rs"]
+mod sealed;
 
 use common::cos;
 use common::lifecycle::status;
@@ -17,7 +19,9 @@ use cos_testkit::fleet::Fleet;
 use cos_testkit::images::{self, AddedFile, Flavor, Suite};
 use cos_testkit::machine::{BOOT, Builder, Firmware, Machine};
 use cos_testkit::tools::need_tool;
-use cos_testkit::{dist, process, skip, temp_dir};
+use cos_testkit::{process, skip, temp_dir};
+use sealed::SealedDisk;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -27,84 +31,20 @@ const UPGRADE: Duration = Duration::from_mins(8);
 /// The page that tells how a disk is sealed.
 const PAGE: &str = include_str!("../../../docs/src/how-to/seal.md");
 
-/// A sealed disk.
-struct Sealed {
-    disk: PathBuf,
-    certificate: PathBuf,
-    /// Its EFI system partition, as mtools name it.
-    efi: String,
-    /// Path of its program there.
-    program: String,
-}
-
-/// Runs the page's commands in `directory`.
-fn build(directory: &Path) -> Sealed {
-    let image = images::debian(Suite::Trixie, Flavor::Minimal).unwrap();
-    docker::install(directory, &image);
-    let blocks = PAGE.split("```sh\n").skip(1);
-    let commands: String = blocks
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
-    assert!(commands.contains("cos keys generate"), "{commands}");
-    let tool = dist::binaries().unwrap().cos;
-    let path = format!(
-        "{}:{}:{}",
-        directory.display(),
-        tool.parent().unwrap().display(),
-        std::env::var("PATH").unwrap()
-    );
-    process::run(
-        Command::new("bash")
-            .args(["-euxo", "pipefail", "-c", &commands])
-            .current_dir(directory)
-            .env("PATH", path),
-    )
-    .unwrap();
-    let disk = directory.join("sealed.img");
-    // The EFI system partition lies behind the first MiB and that of a BIOS.
-    let efi = format!("{}@@2M", disk.display());
-    let names = process::text(Command::new(need_tool("mdir").unwrap()).args([
-        "-b",
-        "-i",
-        &efi,
-        "::/EFI/cos",
-    ]))
-    .unwrap();
-    Sealed {
-        certificate: directory.join("keys/db.pem"),
-        efi,
-        program: names.trim().to_owned(),
-        disk,
-    }
-}
-
-impl Sealed {
-    /// The signed program of the system, as mtools reads it.
-    fn program(&self, directory: &Path) -> Vec<u8> {
-        let copy = directory.join("system.efi");
-        process::run(
-            Command::new(need_tool("mcopy").unwrap())
-                .args(["-i", &self.efi, &self.program])
-                .arg(&copy),
-        )
-        .unwrap();
-        std::fs::read(copy).unwrap()
-    }
-
-    fn is_signed(&self, directory: &Path, program: &[u8]) -> bool {
-        let path = directory.join("program.efi");
-        std::fs::write(&path, program).unwrap();
-        let mut command = Command::new(need_tool("sbverify").unwrap());
-        process::succeeds(command.arg("--cert").arg(&self.certificate).arg(path))
-    }
+fn is_signed(program: &[u8], certificate: &Path, directory: &Path) -> bool {
+    let path = directory.join("program.efi");
+    std::fs::write(&path, program).unwrap();
+    let mut command = Command::new(need_tool("sbverify").unwrap());
+    process::succeeds(command.arg("--cert").arg(certificate).arg(path))
 }
 
 /// Every changed bit of the program changes what was signed; a sample is shown to another verifier too.
-fn check_flips(sealed: &Sealed, directory: &Path) {
+fn check_flips(sealed: &SealedDisk, directory: &Path) {
     const FLIPS: usize = 200;
-    let program = sealed.program(directory);
-    assert!(sealed.is_signed(directory, &program));
-    let image = Image::parse(program.clone()).unwrap();
+    let certificate = directory.join("keys/db.pem");
+    let image = sealed.program(directory);
+    let program = image.as_bytes().to_vec();
+    assert!(is_signed(&program, &certificate, directory));
     let digest = image.digest();
     // Kernel, initrd and command line, and whatever else is loaded.
     for (index, section) in image.sections().iter().cycle().take(FLIPS).enumerate() {
@@ -115,9 +55,55 @@ fn check_flips(sealed: &Sealed, directory: &Path) {
         let parsed = Image::parse(changed.clone()).unwrap();
         assert_ne!(parsed.digest(), digest, "{} at {position}", section.name);
         if index % 10 == 0 {
-            assert!(!sealed.is_signed(directory, &changed), "{}", section.name);
+            assert!(
+                !is_signed(&changed, &certificate, directory),
+                "{}",
+                section.name
+            );
         }
     }
+}
+
+/// The root hash that the program is signed with is not that of a root image, or a hash tree, with one bit
+/// changed: by veritysetup, which asks as the kernel does.
+fn check_flips_of_the_root(sealed: &SealedDisk, directory: &Path) {
+    const FLIPS: u64 = 24;
+    let path = directory.join("root.img");
+    let (hash_offset, root_hash) = sealed.root_image(&path);
+    let line = String::from_utf8(
+        sealed
+            .program(directory)
+            .section(".cmdline")
+            .unwrap()
+            .to_vec(),
+    );
+    assert!(line.unwrap().contains(&root_hash));
+    let verifies = || {
+        let mut veritysetup = Command::new(need_tool("veritysetup").unwrap());
+        veritysetup.arg("verify").args([&path, &path]);
+        let offset = format!("--hash-offset={hash_offset}");
+        process::succeeds(veritysetup.args([&root_hash, &offset]))
+    };
+    assert!(verifies());
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).open(&path).unwrap();
+    let size = file.metadata().unwrap().len();
+    let tree: u64 = hash_offset.parse().unwrap();
+    for number in 0..FLIPS {
+        // In turns of the file system and of its tree, behind the tree's header, which is not what is read.
+        let position = if number % 2 == 0 {
+            number * (tree / FLIPS) + number * 977
+        } else {
+            tree + 4096 + (number * 7919) % (size - tree - 4096)
+        };
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, position).unwrap();
+        file.write_all_at(&[byte[0] ^ (1 << (number % 8))], position)
+            .unwrap();
+        assert!(!verifies(), "flip at {position}");
+        file.write_all_at(&byte, position).unwrap();
+    }
+    assert!(verifies());
 }
 
 /// Changes one letter of the signed command line, as whoever can write the disk can.
@@ -140,10 +126,13 @@ fn a_sealed_disk_boots_by_its_own_keys() {
         return;
     }
     let directory = temp_dir().unwrap();
-    let sealed = build(directory.path());
+    let image = images::debian(Suite::Trixie, Flavor::Minimal).unwrap();
+    sealed::run_page(PAGE, directory.path(), &image);
+    let sealed = SealedDisk::new(directory.path().join("sealed.img"));
     check_flips(&sealed, directory.path());
+    check_flips_of_the_root(&sealed, directory.path());
     let mut machine = Machine::builder(TEST)
-        .disk(&sealed.disk)
+        .disk(&sealed.file)
         .firmware(Firmware::SetupMode)
         .boot()
         .unwrap();

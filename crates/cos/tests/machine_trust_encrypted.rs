@@ -7,14 +7,17 @@
 
 #[path = "common/docker.rs"]
 mod docker;
+#[path = "common/sealed.rs"]
+mod sealed;
 
 use cos_efi::Image;
 use cos_testkit::images::{self, Flavor, Suite};
 use cos_testkit::machine::{BOOT, Builder, COMMAND, Firmware, Machine};
-use cos_testkit::tools::{find_tool, missing, need_tool};
-use cos_testkit::{dist, process, skip, temp_dir};
+use cos_testkit::tools::{find_tool, missing};
+use cos_testkit::{process, skip, temp_dir};
+use sealed::SealedDisk;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// The page that tells how data are encrypted.
@@ -30,65 +33,11 @@ const RECOVERY_KEY: &str = "(?:[cbdefghijklnrtuv]{8}-){7}[cbdefghijklnrtuv]{8}";
 /// Reads back what was written in the first boot.
 const READ_FILE: &str = "sync; grep -q zanzibar-in-a-file /usr/local/secret";
 
-/// A built disk: its file, its EFI system partition as mtools name it, and its snapshot.
-struct Disk {
-    file: PathBuf,
-    efi: String,
-    snapshot: String,
-}
-
-impl Disk {
-    fn new(file: PathBuf) -> Self {
-        // The EFI system partition lies behind the first MiB and that of a BIOS.
-        let efi = format!("{}@@2M", file.display());
-        let mut mdir = Command::new(need_tool("mdir").unwrap());
-        let names = process::text(mdir.args(["-b", "-i", &efi, "::/EFI/Linux"])).unwrap();
-        let name = names.split("cos-1-").nth(1).unwrap();
-        let snapshot = name.split(".efi").next().unwrap().to_owned();
-        Self {
-            file,
-            efi,
-            snapshot,
-        }
-    }
-
-    /// The signed program of its system.
-    fn program(&self, directory: &Path) -> Image {
-        let copy = directory.join("system.efi");
-        let entry = format!("::/EFI/Linux/cos-1-{}.efi", self.snapshot);
-        let mut mcopy = Command::new(need_tool("mcopy").unwrap());
-        process::run(mcopy.args(["-n", "-o", "-i", &self.efi, &entry]).arg(&copy)).unwrap();
-        Image::parse(std::fs::read(copy).unwrap()).unwrap()
-    }
-}
-
-fn path_with(directory: &Path) -> String {
-    let tool = dist::binaries().unwrap().cos;
-    format!(
-        "{}:{}:{}",
-        directory.display(),
-        tool.parent().unwrap().display(),
-        std::env::var("PATH").unwrap()
-    )
-}
-
 /// Runs the page's commands in `directory`.
-fn build(directory: &Path, archive: &Path) -> Disk {
-    docker::install(directory, archive);
+fn build(directory: &Path, archive: &Path) -> SealedDisk {
     std::fs::write(directory.join("user-data.yaml"), USER_DATA).unwrap();
-    let blocks = PAGE.split("```sh\n").skip(1);
-    let commands: String = blocks
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
-    assert!(commands.contains("--encrypt"), "{commands}");
-    process::run(
-        Command::new("bash")
-            .args(["-euxo", "pipefail", "-c", &commands])
-            .current_dir(directory)
-            .env("PATH", path_with(directory)),
-    )
-    .unwrap();
-    Disk::new(directory.join("encrypted.img"))
+    sealed::run_page(PAGE, directory, archive);
+    SealedDisk::new(directory.join("encrypted.img"))
 }
 
 /// A newc archive with one empty file of this name: what makes an initrd another one that boots the same.
@@ -107,7 +56,7 @@ fn archive_with(name: &str) -> Vec<u8> {
 }
 
 /// The next version of the system: another kernel, another initrd, another command line, the same keys.
-fn build_next(directory: &Path, archive: &Path, first: &Image) -> Disk {
+fn build_next(directory: &Path, archive: &Path, first: &Image) -> SealedDisk {
     let overlay = directory.join("overlay");
     std::fs::create_dir_all(overlay.join("boot")).unwrap();
     let section = |name| first.section(name).unwrap().to_vec();
@@ -127,20 +76,21 @@ fn build_next(directory: &Path, archive: &Path, first: &Image) -> Disk {
             .args(["--kernel-arguments", "cos.test=next", "-o"])
             .arg(&file)
             .current_dir(directory)
-            .env("PATH", path_with(directory)),
+            .env("PATH", sealed::path_with(directory)),
     )
     .unwrap();
-    Disk::new(file)
+    SealedDisk::new(file)
 }
 
 /// Puts the next version, which is on the second disk, onto the first one, as an upgrade does.
-fn upgrade_by_hand(machine: &mut Machine, next: &Disk) {
-    let id = &next.snapshot;
+fn upgrade_by_hand(machine: &mut Machine, next: &SealedDisk) {
+    let (id, program) = (next.snapshot(), next.program_name());
     machine
         .check(&format!(
             "set -e; mkdir -p /run/a /run/b; mount /dev/vda2 /run/a; mount -o ro /dev/vdb2 /run/b; \
-             cp /run/b/EFI/Linux/cos-1-{id}.efi /run/a/EFI/Linux/cos-2-{id}.efi; umount /run/a /run/b; \
-             mount -o remount,rw /run/cos/source; mount -o ro /dev/vdb5 /run/b; \
+             cp /run/b/EFI/cos/{program} /run/a/EFI/cos/; \
+             printf 'title next\\nefi /EFI/cos/{program}\\n' > /run/a/loader/entries/cos-99-{id}.conf; \
+             umount /run/a /run/b; mount -o remount,rw /run/cos/source; mount -o ro /dev/vdb5 /run/b; \
              cp -r /run/b/cos/snapshots/{id} /run/cos/source/cos/snapshots/; umount /run/b; \
              mount -o remount,ro /run/cos/source; sync"
         ))
@@ -169,17 +119,17 @@ fn check_that_nothing_is_readable(machine: &mut Machine) {
 }
 
 /// With the signatures that unlocked the data before, root of the running system asks the TPM once more.
-fn check_that_the_tpm_is_closed(machine: &mut Machine, disk: &Disk, program: &Image) {
+fn check_that_the_tpm_is_closed(machine: &mut Machine, disk: &SealedDisk, program: &Image) {
     let signatures = program.sections().iter().find(|it| it.name == ".pcrsig");
     let place = &signatures.unwrap().contents;
     let length = program.section(".pcrsig").unwrap().len();
     machine
         .check(&format!(
             "mkdir -p /run/a && mount -o ro /dev/vda2 /run/a && \
-             tail -c +{} /run/a/EFI/Linux/cos-1-{}.efi | head -c {length} > /run/systemd/tpm2-pcr-signature.json; \
+             tail -c +{} /run/a/EFI/cos/{} | head -c {length} > /run/systemd/tpm2-pcr-signature.json; \
              umount /run/a; grep -q pkfp /run/systemd/tpm2-pcr-signature.json",
             place.start + 1,
-            disk.snapshot
+            disk.program_name()
         ))
         .unwrap();
     let asked = machine
@@ -214,7 +164,7 @@ fn check_that_data_are_there(machine: &mut Machine) {
 }
 
 /// The first boot encrypts, and shows the recovery key.
-fn first_boot(machine: &mut Machine, disk: &Disk, program: &Image) -> String {
+fn first_boot(machine: &mut Machine, disk: &SealedDisk, program: &Image) -> String {
     let said = machine.expect(RECOVERY_KEY, BOOT).unwrap();
     let key = said.split_whitespace().last().unwrap().to_owned();
     machine.login(BOOT).unwrap();

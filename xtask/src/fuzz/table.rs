@@ -106,6 +106,8 @@ mod tests {
         assert_eq!((row.executions, row.edges, row.features), (812, 77, 99));
         assert_eq!(Row::read("gpt", "Done", Duration::ZERO), None);
         let rows = [row.clone().then(row)];
-        assert!(render(&rows).ends_with("| `gpt` | 6 | 1624 | 77 | 99 |\n| all | 6 | 1624 | | |\n"));
+        assert!(
+            render(&rows).ends_with("| `gpt` | 6 | 1624 | 77 | 99 |\n| all | 6 | 1624 | | |\n")
+        );
     }
 }
