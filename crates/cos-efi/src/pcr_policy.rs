@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Source: systemd, `src/boot/stub.c` and `src/fundamental/uki.h` (what is measured, in which order),
-//! systemd-measure(1) (the form of the signatures); TCG, "TPM 2.0 Library", part 3, TPM2_PolicyPCR and part 2,
+//! systemd-measure(1) (the form of the signatures); TCG, "TPM 2.0 Library", part 3, `TPM2_PolicyPCR` and part 2,
 //! `TPML_PCR_SELECTION`.
 
 use crate::policy_key::PolicyKey;
@@ -75,6 +75,7 @@ impl BootMeasurement {
     }
 
     /// After the word that ends this phase of the boot was measured (systemd-pcrphase(8)).
+    #[must_use]
     pub fn then(self, word: &str) -> Self {
         self.extend(Sha256::new().chain_update(word))
     }

@@ -55,7 +55,7 @@ impl PolicyKey {
         Ok(pem.to_string())
     }
 
-    /// The public key: SubjectPublicKeyInfo in PEM.
+    /// The public key: `SubjectPublicKeyInfo` in PEM.
     pub fn public_pem(&self) -> &str {
         &self.public_pem
     }

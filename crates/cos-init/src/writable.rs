@@ -153,7 +153,11 @@ impl<'a> Writable<'a> {
                 )
             })?;
         let candidate = &found.candidate;
-        let device = candidate.device.node.display().to_string();
+        let device = match &place {
+            // By the name that was asked for: the kernel's name of a mapped device is another one at every boot.
+            DeviceSpec::Path(path) => path.display().to_string(),
+            _ => candidate.device.node.display().to_string(),
+        };
         let filesystem = candidate
             .filesystem
             .as_ref()
@@ -180,9 +184,8 @@ impl<'a> Writable<'a> {
             })
             .map_err(|error| chain(&error))?;
         if let Some(last) = self.mounts.last_mut() {
-            last.source = match place {
-                // The kernel's name of a mapped device is another one at every boot.
-                DeviceSpec::Path(path) => path.display().to_string(),
+            last.source = match (&place, &candidate.partition_uuid) {
+                (DeviceSpec::Path(_), None) => device.clone(),
                 _ => candidate.lasting_name(),
             };
         }

@@ -27,6 +27,9 @@ const QUESTION: &str = "Passphrase or recovery key of COS_PERSISTENT";
 /// A recovery key of systemd: eight groups of letters that are on the same keys of every keyboard.
 const RECOVERY_KEY: &str = "(?:[cbdefghijklnrtuv]{8}-){7}[cbdefghijklnrtuv]{8}";
 
+/// Reads back what was written in the first boot.
+const READ_FILE: &str = "sync; grep -q zanzibar-in-a-file /usr/local/secret";
+
 /// A built disk: its file, its EFI system partition as mtools name it, and its snapshot.
 struct Disk {
     file: PathBuf,
@@ -201,8 +204,68 @@ fn check_that_data_are_there(machine: &mut Machine) {
     }
     let boot = machine.check("cat /run/cos/boot.json").unwrap();
     assert!(boot.contains("\"encrypted\": true"), "{boot}");
+    let failed = machine
+        .check("systemctl --failed --no-legend --plain")
+        .unwrap();
+    assert_eq!(failed.trim(), "", "units failed");
     machine
         .check("test -e /run/from-user-data && grep -q zan[z]ibar /oem/90_user-data.yaml")
+        .unwrap();
+}
+
+/// The first boot encrypts, and shows the recovery key.
+fn first_boot(machine: &mut Machine, disk: &Disk, program: &Image) -> String {
+    let said = machine.expect(RECOVERY_KEY, BOOT).unwrap();
+    let key = said.split_whitespace().last().unwrap().to_owned();
+    machine.login(BOOT).unwrap();
+    check_that_data_are_there(machine);
+    machine
+        .check("printf '%s%s\\n' zanzi bar-in-a-file > /usr/local/secret; sync")
+        .unwrap();
+    let log = machine
+        .run(&format!("grep -r {} /run/log /var/log /run/cos", &key[..8]))
+        .unwrap();
+    assert_ne!(log.code, 0, "the key is in a log: {}", log.output);
+    check_that_nothing_is_readable(machine);
+    check_that_the_tpm_is_closed(machine, disk, program);
+    key
+}
+
+/// Another kernel, initrd and command line: the TPM unlocks without a question.
+fn next_version(machine: &mut Machine) {
+    machine.reboot().unwrap();
+    let said = machine.login(BOOT).unwrap();
+    assert!(!said.contains(QUESTION), "{said}");
+    let line = machine.check("cat /proc/cmdline").unwrap();
+    assert!(
+        line.contains("cos.encrypt") && line.contains("cos.test=next"),
+        "{line}"
+    );
+    machine.check("dmesg | grep 'the TPM unlocked'").unwrap();
+    check_that_data_are_there(machine);
+    machine.check(READ_FILE).unwrap();
+}
+
+/// Another machine asks, until it is given the recovery key.
+fn another_machine(machine: &mut Machine, key: &str) {
+    let said = machine.expect(QUESTION, BOOT).unwrap();
+    assert!(said.contains("the TPM does not unlock"), "{said}");
+    machine.send_line("not the key of anything").unwrap();
+    machine.expect("That does not unlock it", COMMAND).unwrap();
+    machine.expect(QUESTION, COMMAND).unwrap();
+    machine.send_line(key).unwrap();
+    machine.login(BOOT).unwrap();
+    check_that_data_are_there(machine);
+    machine.check(READ_FILE).unwrap();
+}
+
+/// Puts a plain COS_OEM in the place of the encrypted one.
+fn replace_oem(machine: &mut Machine) {
+    machine
+        .check(
+            "set -e; truncate -s 60M /run/plain; mke2fs -q -t ext4 -L COS_OEM /run/plain; \
+             dd if=/run/plain of=/dev/vda3 bs=1M conv=fsync",
+        )
         .unwrap();
 }
 
@@ -227,70 +290,21 @@ fn a_machine_unlocks_its_data_and_no_other_does() {
     for section in [".linux", ".initrd", ".cmdline"] {
         assert_ne!(program.section(section), next_program.section(section));
     }
+    let (own, another) = (directory.join("tpm"), directory.join("another-tpm"));
     let mut machine = Machine::builder(TEST)
         .disk(&disk.file)
         .disk(&next.file)
         .firmware(Firmware::SetupMode)
-        .tpm(&directory.join("tpm"))
+        .tpm(&own)
         .boot()
         .unwrap();
-    // The first boot encrypts, and shows the recovery key.
-    let said = machine.expect(RECOVERY_KEY, BOOT).unwrap();
-    let key = said.split_whitespace().last().unwrap().to_owned();
-    machine.login(BOOT).unwrap();
-    check_that_data_are_there(&mut machine);
-    machine
-        .check("printf '%s%s\\n' zanzi bar-in-a-file > /usr/local/secret; sync")
-        .unwrap();
-    let log = machine
-        .run(&format!("grep -r {} /run/log /var/log /run/cos", &key[..8]))
-        .unwrap();
-    assert_ne!(log.code, 0, "the key is in a log: {}", log.output);
-    check_that_nothing_is_readable(&mut machine);
-    check_that_the_tpm_is_closed(&mut machine, &disk, &program);
+    let key = first_boot(&mut machine, &disk, &program);
     upgrade_by_hand(&mut machine, &next);
-
-    // Another kernel, initrd and command line: the TPM unlocks without a question.
-    machine.reboot().unwrap();
-    let said = machine.login(BOOT).unwrap();
-    assert!(!said.contains(QUESTION), "{said}");
-    let line = machine.check("cat /proc/cmdline").unwrap();
-    assert!(
-        line.contains("cos.encrypt") && line.contains("cos.test=next"),
-        "{line}"
-    );
-    machine.check("dmesg | grep 'the TPM unlocked'").unwrap();
-    check_that_data_are_there(&mut machine);
-    machine
-        .check("grep -q zanzibar-in-a-file /usr/local/secret; sync")
-        .unwrap();
-
-    // Another machine: it asks.
-    machine
-        .power_cycle_with_tpm(&directory.join("another-tpm"))
-        .unwrap();
-    let said = machine.expect(QUESTION, BOOT).unwrap();
-    assert!(said.contains("the TPM does not unlock"), "{said}");
-    machine.send_line("not the key of anything").unwrap();
-    machine.expect("That does not unlock it", COMMAND).unwrap();
-    machine.expect(QUESTION, COMMAND).unwrap();
-    machine.send_line(&key).unwrap();
-    machine.login(BOOT).unwrap();
-    check_that_data_are_there(&mut machine);
-    machine
-        .check("grep -q zanzibar-in-a-file /usr/local/secret")
-        .unwrap();
-
-    // A plain COS_OEM in the place of the encrypted one: the boot stops, with whatever it would have run.
-    machine
-        .check(
-            "set -e; truncate -s 60M /run/plain; mke2fs -q -t ext4 -L COS_OEM /run/plain; \
-             dd if=/run/plain of=/dev/vda3 bs=1M conv=fsync",
-        )
-        .unwrap();
-    machine
-        .power_cycle_with_tpm(&directory.join("tpm"))
-        .unwrap();
+    next_version(&mut machine);
+    machine.power_cycle_with_tpm(&another).unwrap();
+    another_machine(&mut machine, &key);
+    replace_oem(&mut machine);
+    machine.power_cycle_with_tpm(&own).unwrap();
     let said = machine
         .expect("another one was put in its place", BOOT)
         .unwrap();

@@ -152,8 +152,8 @@ fn what_the_book_shows_of_publishing_is_so() {
     }
     // This registry knows no referrers: both are in the list that stands for them.
     let image = statement["image"].as_str().unwrap();
-    let list = bench.raw(&format!(":{}", image.replace(':', "-")));
-    assert_eq!(list["manifests"].as_array().unwrap().len(), 2);
+    let referrers = bench.raw(&format!(":{}", image.replace(':', "-")));
+    assert_eq!(referrers["manifests"].as_array().unwrap().len(), 2);
     cosign_finds_it(&bench, artifact);
 }
 

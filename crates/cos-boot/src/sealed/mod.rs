@@ -32,6 +32,9 @@ pub const SEALED_WORD: &str = "cos.sealed";
 /// The word on the command line of a sealed system whose data are encrypted. It is signed, so that nobody can
 /// put data that are not in their place.
 pub const ENCRYPT_WORD: &str = "cos.encrypt";
+/// Without it, systemd would mount partitions of certain types beside encrypted data, whoever made them; and wait
+/// 90 seconds for one with a root, while somebody types a passphrase.
+const NO_OTHERS: &str = "systemd.gpt_auto=0";
 
 /// The signed command line of a system, whose data are encrypted or not.
 pub fn sealed_command_line(
@@ -40,7 +43,7 @@ pub fn sealed_command_line(
     encrypted: bool,
 ) -> String {
     let encrypt = if encrypted {
-        format!("{ENCRYPT_WORD} ")
+        format!("{ENCRYPT_WORD} {NO_OTHERS} ")
     } else {
         String::new()
     };

@@ -265,6 +265,6 @@ fn the_command_line_names_the_root_hash_and_no_disk() {
     );
     assert_eq!(
         line(true),
-        format!("cos.sealed cos.roothash={hash} cos.encrypt panic=30")
+        format!("cos.sealed cos.roothash={hash} cos.encrypt systemd.gpt_auto=0 panic=30")
     );
 }

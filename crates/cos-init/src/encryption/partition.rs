@@ -147,7 +147,7 @@ fn look(device: &File, filesystem: Option<&probe::Filesystem>) -> io::Result<Hol
 }
 
 /// Label of a LUKS2 header (LUKS2 On-Disk Format Specification, 2.1).
-fn luks_label(head: &[u8], magic: &[u8; 6]) -> Option<String> {
+fn luks_label(head: &[u8], magic: &[u8]) -> Option<String> {
     if head.get(..6)? != magic || head.get(6..8)? != [0, 2] {
         return None;
     }

@@ -113,8 +113,12 @@ mod tests {
         ]
         .concat();
         let command = extend_command(11, &[0xab; 32]);
-        let hex: String = command.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, format!("{wanted}{}", "ab".repeat(32)));
+        let wanted = format!("{wanted}{}", "ab".repeat(32));
+        let bytes: Vec<u8> = (0..wanted.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&wanted[at..at + 2], 16).unwrap())
+            .collect();
+        assert_eq!(command, bytes);
         assert_eq!(
             response_code(&[0x80, 2, 0, 0, 0, 10, 0, 0, 1, 1]),
             Some(0x101)

@@ -15,7 +15,7 @@ const MAX_UNPACKED: u64 = 4 << 30;
 
 /// Why an initrd could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum InitrdError {
+pub(crate) enum InitrdError {
     /// The bytes could not be read or decompressed.
     #[error("cannot read the initrd")]
     Read(#[from] io::Error),

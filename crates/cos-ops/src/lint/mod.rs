@@ -3,7 +3,6 @@
 mod checks;
 mod initrd;
 
-pub use initrd::InitrdError;
 pub(crate) use initrd::contains as initrd_contains;
 
 use crate::OpsError;

@@ -3,7 +3,6 @@
 use super::statement::StatementError;
 use crate::ErrorKind;
 use crate::build::sizes::Bytes;
-use crate::lint::InitrdError;
 use cos_efi::{EfiError, KeyError, PeError, VerifyError};
 use cos_store::SnapshotId;
 use std::io;
@@ -69,7 +68,7 @@ pub enum SealedError {
     },
     /// The initrd could not be looked into.
     #[error("cannot look into the initrd of the image")]
-    Initrd(#[source] InitrdError),
+    Initrd(#[source] io::Error),
     /// An initrd that lacks what data are encrypted with.
     #[error("the initrd of the image cannot encrypt data")]
     CannotEncrypt,

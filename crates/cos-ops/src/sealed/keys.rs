@@ -84,14 +84,7 @@ pub fn generate(directory: &Path, name: &str, now: i64) -> Result<GeneratedKeys,
         ));
         files.push((file(directory, database, "auth"), 0o644, update));
     }
-    let policy = PolicyKey::generate().map_err(SealedError::Generate)?;
-    let private = policy.private_pem().map_err(SealedError::Generate)?;
-    files.push((directory.join(POLICY_KEY), 0o600, private.into_bytes()));
-    files.push((
-        directory.join(POLICY_PUBLIC_KEY),
-        0o644,
-        policy.public_pem().as_bytes().to_vec(),
-    ));
+    files.extend(policy_files(directory)?);
     // All or nothing: a key beside files of another set would be no use to anybody.
     if let Some((path, ..)) = files
         .iter()
@@ -107,6 +100,17 @@ pub fn generate(directory: &Path, name: &str, now: i64) -> Result<GeneratedKeys,
         owner,
         files: files.into_iter().map(|(path, ..)| path).collect(),
     })
+}
+
+/// The files of a new key by which data are unlocked, each with its mode.
+fn policy_files(directory: &Path) -> Result<[(PathBuf, u32, Vec<u8>); 2], SealedError> {
+    let key = PolicyKey::generate().map_err(SealedError::Generate)?;
+    let private = key.private_pem().map_err(SealedError::Generate)?;
+    let public = key.public_pem().as_bytes().to_vec();
+    Ok([
+        (directory.join(POLICY_KEY), 0o600, private.into_bytes()),
+        (directory.join(POLICY_PUBLIC_KEY), 0o644, public),
+    ])
 }
 
 impl SealingKeys {

@@ -144,7 +144,8 @@ fn unified(
     let arguments = KernelArguments::new(&snapshot.kernel_arguments)?;
     let initrd = part(&parts.initrd)?;
     if keys.encrypt() {
-        let can = initrd_contains(&*initrd, CAN_ENCRYPT).map_err(SealedError::Initrd)?;
+        let can = initrd_contains(&*initrd, CAN_ENCRYPT)
+            .map_err(|error| SealedError::Initrd(std::io::Error::other(error)))?;
         if !can {
             return Err(SealedError::CannotEncrypt.into());
         }

@@ -10,12 +10,24 @@ check() {
 
 # Whether the image has all that data are encrypted with; what is missing is said by `cos build --encrypt`.
 can_encrypt() {
-    local program
-    for program in cryptsetup systemd-cryptenroll dmsetup mke2fs systemd-ask-password; do
-        find_binary "$program" > /dev/null || return 1
+    local name
+    for name in cryptsetup systemd-cryptenroll dmsetup mke2fs systemd-ask-password; do
+        find_binary "$name" > /dev/null || return 1
+    done
+    for name in esys rc tcti-device; do
+        has_library "libtss2-$name.so" || return 1
     done
     # Debian 12 has it beside systemd, Debian 13 where programs are.
     find_binary systemd-cryptsetup > /dev/null || [[ -x "$dracutsysrootdir$systemdutildir/systemd-cryptsetup" ]]
+}
+
+# dracut's list of the directories that libraries are in.
+has_library() {
+    local directory
+    for directory in $libdirs; do
+        compgen -G "$dracutsysrootdir$directory/$1.*" > /dev/null && return 0
+    done
+    return 1
 }
 
 depends() {
