@@ -42,7 +42,7 @@ impl Row {
     }
 
     /// This run and the next, which began with what this one found.
-    pub(super) fn then(self, next: Self) -> Self {
+    pub(super) fn then(self, next: &Self) -> Self {
         Self {
             executions: self.executions + next.executions,
             processor: self.processor + next.processor,
@@ -105,7 +105,7 @@ mod tests {
         let row = Row::read("gpt", said, Duration::from_millis(3400)).unwrap();
         assert_eq!((row.executions, row.edges, row.features), (812, 77, 99));
         assert_eq!(Row::read("gpt", "Done", Duration::ZERO), None);
-        let rows = [row.clone().then(row)];
+        let rows = [row.clone().then(&row)];
         assert!(
             render(&rows).ends_with("| `gpt` | 6 | 1624 | 77 | 99 |\n| all | 6 | 1624 | | |\n")
         );

@@ -27,8 +27,8 @@ pub(super) fn run(
 ) -> anyhow::Result<Row> {
     let mut row = start(programs, name, found, wanted)?;
     while row.processor < wanted {
-        let left = (wanted - row.processor).max(LEAST);
-        row = row.then(start(programs, name, found, left)?);
+        let left = wanted.saturating_sub(row.processor).max(LEAST);
+        row = row.then(&start(programs, name, found, left)?);
     }
     Ok(row)
 }
