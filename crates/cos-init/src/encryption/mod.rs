@@ -92,3 +92,29 @@ pub(crate) fn place(cmdline: &CommandLine, device: &DeviceSpec) -> DeviceSpec {
         other => other.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_ours_mean_what_was_unlocked_and_nothing_else() {
+        let line = |more| {
+            format!(
+                "cos.mode=active cos.source=PARTUUID=1 cos.snapshot=1 cos.roothash={} {more}",
+                "ab".repeat(32)
+            )
+        };
+        let place_of = |more, label: &str| {
+            let cmdline = CommandLine::parse(&line(more)).unwrap();
+            place(&cmdline, &DeviceSpec::Label(label.into())).to_string()
+        };
+        let encrypted = "cos.sealed cos.encrypt";
+        assert_eq!(place_of(encrypted, "COS_OEM"), OEM_NODE);
+        assert_eq!(place_of(encrypted, "COS_PERSISTENT"), PERSISTENT_NODE);
+        assert_eq!(place_of(encrypted, "DATA"), "LABEL=DATA");
+        assert_eq!(place_of("cos.sealed", "COS_OEM"), "LABEL=COS_OEM");
+        let other = "cos.sealed cos.encrypt rd.cos.oemlabel=OTHER";
+        assert_eq!(place_of(other, "OTHER"), OEM_NODE);
+    }
+}

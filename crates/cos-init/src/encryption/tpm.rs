@@ -17,6 +17,8 @@ const MEASURED: &str =
 /// How long a driver may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_millis(100);
+/// A TPM that is busy takes no command for a moment.
+const TRIES: u32 = 20;
 /// What systems are measured into.
 const REGISTER: u32 = 11;
 /// What is measured when data were unlocked.
@@ -50,8 +52,17 @@ pub(super) fn close() -> Result<(), EncryptionError> {
     if !Path::new(DEVICE).exists() {
         return Ok(());
     }
-    extend(REGISTER, &Sha256::digest(WORD).into())
-        .map_err(|source| EncryptionError::Close { source })
+    let digest = Sha256::digest(WORD).into();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match extend(REGISTER, &digest) {
+            Ok(()) => return Ok(()),
+            Err(source) if tries == TRIES => return Err(EncryptionError::Close { source }),
+            // Measured twice, by a command whose answer was lost, it is closed as well.
+            Err(_) => std::thread::sleep(INTERVAL),
+        }
+    }
 }
 
 fn extend(register: u32, digest: &[u8; 32]) -> io::Result<()> {
