@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// What the initrd says when it has mounted the root, and when it refuses to.
 pub(super) const READY: &str =
-    r"cos-init: (\w+ snapshot [0-9a-f]+ is ready|root image \S+ does not match)";
+    r"cos-init: (\w+ snapshot [0-9a-f]+ is ready|the boot stops here)";
 /// What of a root image is lost for the check to be checked.
 const SECTOR: [u8; 512] = [0x5a; 512];
 
