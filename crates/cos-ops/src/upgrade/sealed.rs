@@ -15,6 +15,9 @@ use cos_verity::RootHash;
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
 
+/// Sections of a program are padded to less than this, bytes.
+const MAX_PADDING: usize = 4096;
+
 /// What seals the image of an upgrade; the newest first, as one image may be sealed with several keys.
 pub(super) struct Seals(Vec<Published>);
 
@@ -218,9 +221,44 @@ fn check_program(
         ("initrd", ".initrd", &statement.initrd),
     ] {
         let contents = program.image().section(section).unwrap_or_default();
-        if FileDigest(Sha256::digest(contents).into()) != *stated {
+        if !holds(contents, stated) {
             return Err(contradiction(what));
         }
     }
     Ok(())
+}
+
+/// Whether a section holds a file, padded with zeros.
+fn holds(section: &[u8], file: &FileDigest) -> bool {
+    let padding = section.iter().rev().take(MAX_PADDING);
+    let padding = padding.take_while(|&&byte| byte == 0).count();
+    let (begin, zeros) = section.split_at(section.len() - padding);
+    let mut hasher = Sha256::new_with_prefix(begin);
+    // Where the file ends is written nowhere, and it may end in zeros of its own.
+    (0..=zeros.len()).any(|_| {
+        let found: [u8; 32] = hasher.clone().finalize().into();
+        hasher.update([0]);
+        found == file.0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_padded_file_is_found_and_another_is_not() {
+        let file = FileDigest(Sha256::digest(b"kernel\0").into());
+        for section in [
+            &b"kernel\0"[..],
+            b"kernel\0\0",
+            &[b"kernel".as_slice(), &[0; 512]].concat(),
+        ] {
+            assert!(holds(section, &file));
+        }
+        let long = [b"kernel".as_slice(), &[0; 2 * MAX_PADDING]].concat();
+        for section in [&b"kernel"[..], b"", b"kernel\0x", &long] {
+            assert!(!holds(section, &file));
+        }
+    }
 }
