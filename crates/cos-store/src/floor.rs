@@ -1,4 +1,10 @@
 //! The highest version that ever became good on this machine: below it nothing is deployed unasked.
+//!
+//! ```text
+//! 2.1.0                    a semantic version, or `-` for none
+//! counter 7                on machines with a TPM: what its counter says once this floor counts
+//! seal 5f0c…               and that somebody wrote it who knows the TPM's key
+//! ```
 
 use crate::draft::sync_directory;
 use crate::store::{read_bounded, write_file};
@@ -10,11 +16,68 @@ use std::io;
 const FLOOR: &str = "cos/version-floor";
 /// No version is longer.
 const MAX_VERSION: usize = 256;
+/// In the place of a version where there is none.
+const NONE: &str = "-";
+
+/// A version floor as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionFloor {
+    /// The version, as it was written.
+    pub version: Option<String>,
+    /// What a TPM vouches for it with.
+    pub seal: Option<FloorSeal>,
+}
+
+/// What binds a version floor to a TPM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FloorSeal {
+    /// What the TPM's counter says once the floor counts.
+    pub count: u64,
+    /// A code over version and count, by the TPM's key.
+    pub code: [u8; 32],
+}
+
+impl VersionFloor {
+    /// One that nobody vouches for.
+    pub fn plain(version: Option<&str>) -> Self {
+        Self {
+            version: version.map(str::to_owned),
+            seal: None,
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let version = self.version.as_deref().unwrap_or(NONE);
+        match &self.seal {
+            None => format!("{version}\n"),
+            Some(FloorSeal { count, code }) => {
+                format!("{version}\ncounter {count}\nseal {}\n", hex::encode(code))
+            }
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.trim().lines().map(str::trim);
+        let version = lines.next().filter(|version| {
+            !version.is_empty() && version.len() <= MAX_VERSION && !version.contains('\0')
+        })?;
+        let seal = match lines.next() {
+            None => None,
+            Some(counter) => {
+                let count = counter.strip_prefix("counter ")?.parse().ok()?;
+                let mut code = [0; 32];
+                hex::decode_to_slice(lines.next()?.strip_prefix("seal ")?, &mut code).ok()?;
+                Some(FloorSeal { count, code })
+            }
+        };
+        let version = (version != NONE).then(|| version.to_owned());
+        lines.next().is_none().then_some(Self { version, seal })
+    }
+}
 
 impl Store {
-    /// The version below which nothing is deployed unasked, as it was written; `None` where there is
-    /// none yet.
-    pub fn version_floor(&self) -> Result<Option<String>, StoreError> {
+    /// The floor, as it was written; `None` where there is none yet.
+    pub fn floor(&self) -> Result<Option<VersionFloor>, StoreError> {
         let path = self.root().join(FLOOR);
         let failed = |source| StoreError::Read {
             path: path.clone(),
@@ -25,21 +88,32 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        let text = String::from_utf8(bytes).ok();
-        let text = text.map(|text| text.trim().to_owned());
-        match text.filter(|text| !text.is_empty() && text.len() <= MAX_VERSION) {
-            Some(version) => Ok(Some(version)),
+        let floor = std::str::from_utf8(&bytes)
+            .ok()
+            .and_then(VersionFloor::parse);
+        match floor {
+            Some(floor) => Ok(Some(floor)),
             None => Err(failed(io::ErrorKind::InvalidData.into())),
         }
     }
 
     /// Sets it, in one step: after a power cut there is the old one or the new one.
-    pub fn set_version_floor(&self, version: &str) -> Result<(), StoreError> {
+    pub fn set_floor(&self, floor: &VersionFloor) -> Result<(), StoreError> {
         let path = self.root().join(FLOOR);
         let new = path.with_extension("new");
-        write_file(&new, format!("{version}\n").as_bytes())?;
+        write_file(&new, floor.to_text().as_bytes())?;
         fs_err::rename(&new, &path).map_err(|source| StoreError::Write { path, source })?;
         sync_directory(&self.root().join(COS_DIRECTORY))
+    }
+
+    /// The version below which nothing is deployed unasked, whoever vouches for it.
+    pub fn version_floor(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.floor()?.and_then(|floor| floor.version))
+    }
+
+    /// Sets a version that nobody vouches for.
+    pub fn set_version_floor(&self, version: &str) -> Result<(), StoreError> {
+        self.set_floor(&VersionFloor::plain(Some(version)))
     }
 }
 
@@ -57,7 +131,16 @@ mod tests {
             store.set_version_floor(version).unwrap();
             assert_eq!(store.version_floor().unwrap().as_deref(), Some(version));
         }
-        for damaged in [&b""[..], b"\xff\xfe", &[b'1'; 1000]] {
+        for damaged in [
+            &b""[..],
+            b"\xff\xfe",
+            &[b'1'; 1000],
+            b"1.0.0\ncounter",
+            b"1.0.0\ncounter 1",
+            b"1.0.0\ncounter 1\nseal 00",
+            b"1.0.0\ncounter -1\nseal 0000000000000000000000000000000000000000000000000000000000000000",
+            b"1.0.0\ncounter 1\nseal 0000000000000000000000000000000000000000000000000000000000000000\n-",
+        ] {
             fs_err::write(temp.path().join(FLOOR), damaged).unwrap();
             assert!(store.version_floor().is_err());
         }
@@ -65,5 +148,26 @@ mod tests {
         fs_err::write(temp.path().join("cos/version-floor.new"), "9.9").unwrap();
         store.set_version_floor("2.0.0").unwrap();
         assert_eq!(store.version_floor().unwrap().as_deref(), Some("2.0.0"));
+    }
+
+    #[test]
+    fn what_a_tpm_vouches_for_says_so() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::with_checkpoint(temp.path(), |_| Ok(()));
+        fs_err::create_dir(temp.path().join(COS_DIRECTORY)).unwrap();
+        for version in [Some("1.2.3".to_owned()), None] {
+            let floor = VersionFloor {
+                version,
+                seal: Some(FloorSeal {
+                    count: u64::MAX,
+                    code: std::array::from_fn(|at| at as u8 * 7),
+                }),
+            };
+            store.set_floor(&floor).unwrap();
+            assert_eq!(store.floor().unwrap(), Some(floor.clone()));
+            assert_eq!(store.version_floor().unwrap(), floor.version);
+        }
+        store.set_floor(&VersionFloor::plain(None)).unwrap();
+        assert_eq!(store.floor().unwrap(), Some(VersionFloor::plain(None)));
     }
 }

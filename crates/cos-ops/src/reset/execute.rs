@@ -1,7 +1,7 @@
 //! Carrying a reset out.
 
 use super::partitions::{mount, release};
-use super::{Fate, Prepared, ResetError, ResetRequest};
+use super::{Fate, Prepared, ResetError, ResetRequest, floor};
 use crate::build::payload::{Payload, PlacedFile, step};
 use crate::deploy;
 use crate::hooks::Hooks;
@@ -78,6 +78,7 @@ pub(super) fn run(
     step(monitor, "switch COS_STATE", || {
         deploy::commit(&store, &record, &payload.snapshot.id).map_err(ResetError::from)
     })?;
+    floor::keep(request, prepared, &store, monitor);
     drop(mounted);
     for wipe in &wipes {
         // The new system is committed: nothing is left half done from here on.

@@ -6,6 +6,7 @@
 
 mod error;
 mod execute;
+mod floor;
 mod partitions;
 
 pub use error::ResetError;
@@ -13,11 +14,10 @@ pub use partitions::ResetPartitions;
 
 use crate::build::payload::Payload;
 use crate::build::sizes::Bytes;
-use crate::deploy::{self, DeployError, SnapshotSource};
+use crate::deploy::{self, SnapshotSource};
 use crate::error::chain;
 use crate::hooks::{Hooks, NoHooks};
 use crate::machine::Mode;
-use crate::trust::FloorQuestion;
 use cos_events::{Monitor, warn};
 use cos_store::{Action, Snapshot, Store};
 use serde::Serialize;
@@ -38,6 +38,8 @@ pub struct ResetRequest {
     pub partitions: ResetPartitions,
     /// Whether the image may be of a lower version than one that was good here.
     pub allow_downgrade: bool,
+    /// Where the machine's TPM is, if it has one.
+    pub tpm: PathBuf,
     /// Make COS_PERSISTENT anew.
     pub persistent: bool,
     /// Make COS_OEM anew.
@@ -114,6 +116,8 @@ impl fmt::Display for ResetResult {
 struct Prepared {
     payload: Payload,
     fate: Fate,
+    /// The version floor that COS_STATE has, where it can be believed.
+    floor: Option<String>,
 }
 
 /// Says what a reset would do; writes nothing but temporary data.
@@ -189,46 +193,33 @@ fn prepare(
         hooks,
         monitor,
     )?;
-    let fate = fate(request, &payload)?;
-    Ok(Prepared { payload, fate })
+    let (fate, floor) = fate(request, &payload, monitor)?;
+    Ok(Prepared {
+        payload,
+        fate,
+        floor,
+    })
 }
 
-/// Looks at COS_STATE as it is.
-fn fate(request: &ResetRequest, payload: &Payload) -> Result<Fate, ResetError> {
+/// Looks at COS_STATE as it is. Returns its version floor as well.
+fn fate(
+    request: &ResetRequest,
+    payload: &Payload,
+    monitor: &dyn Monitor,
+) -> Result<(Fate, Option<String>), ResetError> {
     let scratch = payload.directory.path();
     let mounted = match partitions::mount(&request.partitions.state, "ext4", "ro", scratch) {
         Ok(mounted) => mounted,
         Err(error) => {
-            return Ok(Fate::Anew {
-                reason: format!("it cannot be mounted ({})", chain(&error)),
-            });
+            let reason = format!("it cannot be mounted ({})", chain(&error));
+            return Ok((Fate::Anew { reason }, None));
         }
     };
     let store = Store::new(mounted.path());
-    refuse_downgrade(request, payload, &store)?;
+    floor::refuse_downgrade(request, payload, &store, monitor)?;
     let free = deploy::free_bytes(mounted.path()).unwrap_or(0);
-    Ok(fate_of(&store, payload, free))
-}
-
-/// The system that runs may be older than what was good here: it is what a machine goes back to.
-fn refuse_downgrade(
-    request: &ResetRequest,
-    payload: &Payload,
-    store: &Store,
-) -> Result<(), ResetError> {
-    let SnapshotSource::Image(_) = &request.source else {
-        return Ok(());
-    };
-    let snapshot = &payload.snapshot;
-    let version = snapshot.image_version.as_deref();
-    let version = version.and_then(crate::trust::parse_version);
-    let question = FloorQuestion {
-        image: &snapshot.source,
-        version: version.as_ref(),
-        allow_downgrade: request.allow_downgrade,
-    };
-    let asked = question.ask(store);
-    asked.map_err(|error| DeployError::from(error).into())
+    let floor = crate::trust::believed_floor(&store, &request.tpm);
+    Ok((fate_of(&store, payload, free), floor))
 }
 
 /// What becomes of a store with `free` bytes of room.

@@ -1,9 +1,13 @@
 //! No going back: a machine on which a version became good takes no lower one unasked.
 
+use super::keeper::{FloorError, FloorKeeper, Standing};
 use super::parse_version;
 use crate::OpsError;
+use crate::error::chain;
+use cos_events::{Monitor, warn};
 use cos_store::{SnapshotId, Store};
 use semver::Version;
+use std::path::Path;
 
 /// What is to be deployed, and whether it may be older than what was.
 pub(crate) struct FloorQuestion<'q> {
@@ -13,15 +17,26 @@ pub(crate) struct FloorQuestion<'q> {
     pub(crate) version: Option<&'q Version>,
     /// Whether it may be a lower one.
     pub(crate) allow_downgrade: bool,
+    /// Where the machine's TPM is, if it has one.
+    pub(crate) tpm: &'q Path,
 }
 
 impl FloorQuestion<'_> {
     /// Refuses what is below the floor of a store, and what does not say whether it is.
-    pub(crate) fn ask(&self, store: &Store) -> Result<(), OpsError> {
+    pub(crate) fn ask(&self, store: &Store, monitor: &dyn Monitor) -> Result<(), OpsError> {
         if self.allow_downgrade {
             return Ok(());
         }
-        let Some(text) = store.version_floor()? else {
+        let mut keeper = FloorKeeper::open(store, self.tpm);
+        let believed = keeper.believed()?;
+        if let Some(trouble) = keeper.trouble() {
+            let trouble = chain(trouble);
+            warn(
+                monitor,
+                format!("the version floor is taken from its file alone: {trouble}"),
+            );
+        }
+        let Some(text) = believed else {
             return Ok(());
         };
         let floor = parse_version(&text);
@@ -35,42 +50,100 @@ impl FloorQuestion<'_> {
         }
     }
 
-    /// After a lower version was deployed because somebody asked for it, that is where the floor is.
+    /// After a lower version was deployed because somebody asked for it, that is where the floor is; also
+    /// where the old one could not be believed.
     pub(crate) fn lower(&self, store: &Store) -> Result<(), OpsError> {
-        let Some(version) = self.version.filter(|_| self.allow_downgrade) else {
-            return Ok(());
-        };
-        // A floor that cannot be read is replaced by one that can.
-        let floor = match store.version_floor() {
-            Ok(floor) => floor.as_deref().and_then(parse_version),
-            Err(_) => Some(version.clone()),
-        };
-        if floor.is_some_and(|floor| *version <= floor) {
-            store.set_version_floor(&version.to_string())?;
+        if self.allow_downgrade {
+            lower_to(&mut FloorKeeper::open(store, self.tpm), self.version)?;
         }
         Ok(())
     }
 }
 
+/// Lowers the floor where it is higher, or not to be believed.
+pub(super) fn lower_to(
+    keeper: &mut FloorKeeper<'_>,
+    version: Option<&Version>,
+) -> Result<(), FloorError> {
+    let is_due = match (keeper.standing(), version) {
+        // A floor that cannot be read is replaced by one that can.
+        (Err(_), version) => version.is_some() || keeper.is_armed(),
+        (Ok(Standing::SetBack(_) | Standing::Unproven), _) => true,
+        (Ok(Standing::Plain(floor) | Standing::Sealed { version: floor, .. }), version) => {
+            let floor = floor.as_deref().and_then(parse_version);
+            floor.zip(version).is_some_and(|(floor, it)| *it < floor)
+        }
+    };
+    if is_due {
+        let version = version.map(ToString::to_string);
+        keeper.set(version.as_deref())?;
+    }
+    Ok(())
+}
+
 /// Raises the floor to the version of a snapshot that had a good boot.
-pub(crate) fn raise(store: &Store, id: &SnapshotId) -> Result<(), OpsError> {
+pub(crate) fn raise(store: &Store, id: &SnapshotId, tpm: &Path) -> Result<(), OpsError> {
     let snapshot = store.metadata(id)?;
     let Some(version) = snapshot.image_version.as_deref().and_then(parse_version) else {
         return Ok(());
     };
-    // One that cannot be read is no reason to have none.
-    let floor = store.version_floor().ok().flatten();
-    let floor = floor.as_deref().and_then(parse_version);
-    if floor.is_none_or(|floor| floor < version) {
-        store.set_version_floor(&version.to_string())?;
-    }
+    raise_to(&mut FloorKeeper::open(store, tpm), &version)?;
     Ok(())
+}
+
+pub(super) fn raise_to(keeper: &mut FloorKeeper<'_>, version: &Version) -> Result<(), FloorError> {
+    let floor = match keeper.believed() {
+        Ok(floor) => floor,
+        // One that cannot be read is no reason to have none; but where a TPM would know better, a good boot
+        // of an older system must not make it the floor.
+        Err(FloorError::Store(_)) if !keeper.is_armed() => None,
+        Err(error) => return Err(error),
+    };
+    let floor = floor.as_deref().and_then(parse_version);
+    if floor.is_none_or(|floor| floor < *version) {
+        keeper.set(Some(&version.to_string()))
+    } else {
+        keeper.settle()
+    }
+}
+
+/// The floor of a store, where it can be believed.
+pub(crate) fn believed(store: &Store, tpm: &Path) -> Option<String> {
+    FloorKeeper::open(store, tpm).believed().ok().flatten()
+}
+
+/// After a store was made anew, its floor is `kept`, that of the store before; where there was none to be
+/// believed and a TPM knows that there was one, it is `otherwise`.
+pub(crate) fn renew(
+    store: &Store,
+    tpm: &Path,
+    kept: Option<&str>,
+    otherwise: Option<&str>,
+) -> Result<(), OpsError> {
+    Ok(renew_in(
+        &mut FloorKeeper::open(store, tpm),
+        kept,
+        otherwise,
+    )?)
+}
+
+pub(super) fn renew_in(
+    keeper: &mut FloorKeeper<'_>,
+    kept: Option<&str>,
+    otherwise: Option<&str>,
+) -> Result<(), FloorError> {
+    match keeper.standing() {
+        Ok(Standing::Sealed { .. } | Standing::Plain(Some(_))) => Ok(()),
+        Ok(Standing::Plain(None)) if kept.is_none() => Ok(()),
+        _ => keeper.renew(kept.or(otherwise)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use cos_boot::COS_DIRECTORY;
+    use cos_events::Silent;
 
     fn ask(store: &Store, version: Option<&str>, allow_downgrade: bool) -> Result<(), OpsError> {
         let version = version.map(|text| Version::parse(text).unwrap());
@@ -78,8 +151,9 @@ mod tests {
             image: "r.example/os",
             version: version.as_ref(),
             allow_downgrade,
+            tpm: Path::new("/dev/no-such-tpm"),
         };
-        question.ask(store)?;
+        question.ask(store, &Silent)?;
         question.lower(store)
     }
 

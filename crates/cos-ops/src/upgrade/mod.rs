@@ -222,7 +222,7 @@ impl Upgrade<'_> {
     }
 
     fn question<'q>(
-        &self,
+        &'q self,
         image: &'q str,
         version: Option<&'q semver::Version>,
     ) -> FloorQuestion<'q> {
@@ -230,6 +230,7 @@ impl Upgrade<'_> {
             image,
             version,
             allow_downgrade: self.request.allow_downgrade,
+            tpm: &self.machine.places.tpm,
         }
     }
 
@@ -237,8 +238,8 @@ impl Upgrade<'_> {
     /// reset to.
     fn ask_floor(&self, store: &Store, question: &FloorQuestion<'_>) -> Result<(), OpsError> {
         match self.request.target {
-            Target::System => question.ask(store),
-            Target::Recovery => question.ask(&self.machine.own_store()),
+            Target::System => question.ask(store, self.monitor),
+            Target::Recovery => question.ask(&self.machine.own_store(), self.monitor),
         }
     }
 
