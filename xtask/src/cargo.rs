@@ -83,5 +83,17 @@ impl Tool {
 pub(crate) fn command(verb: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(verb).current_dir(paths::workspace());
+    forget_this_package(&mut command);
     command
+}
+
+/// Takes away what Cargo says of xtask itself: build scripts that watch such variables would run again, and all
+/// that depends on them be compiled again.
+pub(crate) fn forget_this_package(command: &mut Command) {
+    let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(ours) {
+            command.env_remove(name);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod build;
 mod corpus;
+mod processor;
 mod table;
 mod target;
 
@@ -12,12 +13,13 @@ use anyhow::bail;
 use cos_testkit::paths;
 use std::num::NonZero;
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// What libFuzzer's library is compiled with.
 pub(crate) const COMPILER: &str = "g++";
 
-/// Seconds that each target runs in CI, what it knows already included.
-const SMOKE: u32 = 2;
+/// What each target runs in CI, what it knows already included.
+const SMOKE: Duration = Duration::from_secs(2);
 
 /// `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
@@ -28,9 +30,9 @@ const SMOKE: u32 = 2;
 pub(crate) struct Arguments {
     /// The target, by the name of its file in `fuzz/fuzz_targets`; every one when none is named.
     target: Option<String>,
-    /// How long each target runs.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
-    seconds: u32,
+    /// Processor time that each target gets.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
     /// Count coverage in what the crates depend on, too: compiles all of it again.
     #[arg(long)]
     dependencies: bool,
@@ -67,7 +69,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Instrumented::Own
     })?;
     let rows = run_all(&wanted, |name| {
-        target::run(&programs, name, &corpus::found(name), arguments.seconds)
+        let found = corpus::found(name);
+        target::run(
+            &programs,
+            name,
+            &found,
+            Duration::from_secs(arguments.seconds),
+        )
     })?;
     let table = table::render(&rows);
     println!("\n{table}");

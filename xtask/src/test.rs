@@ -34,20 +34,28 @@ impl Tier {
         }
     }
 
-    /// The tier's tests in nextest's filter language.
-    fn filterset(self) -> &'static str {
-        match self {
+    /// The tier's tests in nextest's filter language; with words, those whose name or file contains any of them.
+    fn filterset(self, words: &[String]) -> String {
+        let tier = match self {
             Tier::Pure => "not binary(/^(system|machine)_/)",
             Tier::System => "binary(/^system_/)",
             Tier::Machine => "binary(/^machine_/)",
+        };
+        if words.is_empty() {
+            return tier.to_owned();
         }
+        let any: Vec<String> = words
+            .iter()
+            .map(|word| format!("test(~{word}) | binary(~{word})"))
+            .collect();
+        format!("({tier}) & ({})", any.join(" | "))
     }
 }
 
 /// `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// pure, system or machine; and words that the test's name must contain, any of them.
+    /// pure, system or machine; and words of which the test's name, or its file's, must contain any.
     #[arg(value_name = "TIER|FILTER")]
     words: Vec<String>,
 }
@@ -56,6 +64,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let tier = arguments.words.first().and_then(|word| Tier::of(word));
     let filters = &arguments.words[usize::from(tier.is_some())..];
+    if let Some(word) = filters.iter().find(|word| !is_plain(word)) {
+        anyhow::bail!("{word:?} is in no test's name");
+    }
     let tiers = tier.map_or(Tier::ALL.to_vec(), |tier| vec![tier]);
     forget_skips(&tiers)?;
     let result = tiers.iter().try_for_each(|tier| {
@@ -65,6 +76,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // Also after a failure: a skip may be what explains it.
     let reported = report_skips(&tiers);
     result.and(reported)
+}
+
+/// Whether a word can be part of a test's name, and so means nothing else to nextest.
+fn is_plain(word: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-:".contains(c);
+    !word.is_empty() && word.chars().all(plain)
 }
 
 /// Runs one tier. A filter that matches nothing in the only tier asked for is an error.
@@ -81,7 +98,7 @@ fn run_tier(tier: Tier, filters: &[String], only: bool) -> anyhow::Result<()> {
             "cos-fuzz",
             "--locked",
             "--filterset",
-            tier.filterset(),
+            &tier.filterset(filters),
         ])
         .args([
             "--no-tests",
@@ -91,13 +108,13 @@ fn run_tier(tier: Tier, filters: &[String], only: bool) -> anyhow::Result<()> {
                 "pass"
             },
         ])
-        .args(filters)
         .env(cos_testkit::SKIP_LOG, skip_log(tier))
         .current_dir(paths::workspace());
     if tier != Tier::Pure {
         prepare(tier)?;
         command.env(cos_testkit::dist::READY, paths::dist());
     }
+    cargo::forget_this_package(&mut command);
     process::run(&mut command)
 }
 

@@ -27,10 +27,10 @@ pub use manifest::{
 };
 pub use rule::{Choice, Decision, decide};
 pub use sealed::{
-    ENROLMENT_DIRECTORY, LOADER_CONFIGURATION, PresentEntry, SEALED_ENTRIES_DIRECTORY,
-    SEALED_PROGRAMS_DIRECTORY, SEALED_WORD, SealedEntry, SealedPlan, TriesLeft, entry_program,
-    entry_text, loader_configuration, program_name, sealed_attempts, sealed_command_line,
-    sealed_os_release,
+    ENCRYPT_WORD, ENROLMENT_DIRECTORY, LOADER_CONFIGURATION, PresentEntry,
+    SEALED_ENTRIES_DIRECTORY, SEALED_PROGRAMS_DIRECTORY, SEALED_WORD, SealedEntry, SealedPlan,
+    TriesLeft, entry_program, entry_text, loader_configuration, program_name, sealed_attempts,
+    sealed_command_line, sealed_os_release,
 };
 pub use snapshot_id::{
     BOOT_CONFIG, COS_DIRECTORY, INITRD, InvalidSnapshotId, KERNEL, METADATA, PROGRAM, ROOT_IMAGE,

@@ -4,7 +4,7 @@
 //! Validation".
 
 use crate::der::{self, OCTETS, SEQUENCE};
-use crate::{EfiError, Image, SigningKey, cms};
+use crate::{EfiError, Image, SigningKey, VerifyError, cms};
 
 /// `SPC_INDIRECT_DATA_OBJID`
 const INDIRECT_DATA: [u32; 10] = [1, 3, 6, 1, 4, 1, 311, 2, 1, 4];
@@ -49,4 +49,25 @@ fn certificate_table(signature: &[u8]) -> Vec<u8> {
     table.extend(signature);
     table.resize(length, 0);
     table
+}
+
+/// The signatures in an image's table of certificates; entries of other kinds are passed over.
+pub(crate) fn signatures(image: &Image) -> Result<Vec<&[u8]>, VerifyError> {
+    let malformed = VerifyError::Certificates;
+    let place = image.certificates();
+    let place = place.map_err(|_| malformed("they are not its end"))?;
+    let mut rest = &image.as_bytes()[place];
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let [a, b, c, d, revision @ .., low, high] =
+            rest.first_chunk::<8>().ok_or(malformed("one ends early"))?;
+        let length = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+        let entry = rest.get(8..length).ok_or(malformed("one ends early"))?;
+        let kind = u16::from_le_bytes([*low, *high]);
+        if u16::from_le_bytes(*revision) == REVISION && kind == PKCS_SIGNED_DATA {
+            found.push(entry);
+        }
+        rest = rest.get(length.next_multiple_of(8)..).unwrap_or_default();
+    }
+    Ok(found)
 }

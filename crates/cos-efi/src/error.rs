@@ -24,6 +24,9 @@ pub enum PeError {
     /// A section that a unified kernel image must have, and this has not.
     #[error("it has no section {0}")]
     NoSection(&'static str),
+    /// A stub of which nobody can say what it measures.
+    #[error("it does not say that it is systemd-stub, and of which version")]
+    NotSystemdStub,
 }
 
 /// Why a key or its certificate cannot be used.
@@ -55,4 +58,50 @@ pub enum EfiError {
     /// The key.
     #[error(transparent)]
     Key(#[from] KeyError),
+}
+
+/// Why firmware would not run a program.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// A database of the firmware cannot be read.
+    #[error("{name} of the firmware cannot be read: {reason}")]
+    Database {
+        /// `db` or `dbx`.
+        name: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The table of certificates is none.
+    #[error("its certificates cannot be read: {0}")]
+    Certificates(&'static str),
+    /// Nobody signed it.
+    #[error("it is not signed")]
+    Unsigned,
+    /// A signature that is none, or of a kind that is not known here.
+    #[error("its signature cannot be used: {0}")]
+    Signature(String),
+    /// The signature of another program, or the program was changed.
+    #[error("its signature is of another program")]
+    OtherProgram,
+    /// A signature that the key of the one that it names did not make.
+    #[error("its signature is not one of {signer}")]
+    Forged {
+        /// Who is said to have made it.
+        signer: String,
+    },
+    /// Signed by somebody whom the firmware does not know.
+    #[error("it is signed by {signer}, whom the firmware's db does not know")]
+    Unknown {
+        /// Who signed.
+        signer: String,
+    },
+    /// Signed by somebody whom the firmware no longer trusts.
+    #[error("the firmware's dbx revokes {by}, who stands behind its signature")]
+    Revoked {
+        /// Who is revoked.
+        by: String,
+    },
+    /// The firmware does not run this very program.
+    #[error("the firmware's dbx revokes it by its digest")]
+    RevokedProgram,
 }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::{Uuid, uuid};
 
 /// `EFI_CERT_X509_GUID`
-const X509: Uuid = uuid!("a5c059a1-94e4-4aa7-87b5-ab155c2bf072");
+pub(crate) const X509: Uuid = uuid!("a5c059a1-94e4-4aa7-87b5-ab155c2bf072");
 /// `EFI_CERT_TYPE_PKCS7_GUID`
 const PKCS7: Uuid = uuid!("4aafd29d-68df-49ee-8aa9-347d375665a7");
 /// `WIN_CERT_REVISION_2_0` and `WIN_CERT_TYPE_EFI_GUID`

@@ -164,6 +164,7 @@ fn a_unified_kernel_image_holds_what_it_was_made_of() {
         release: "6.12.0-test",
         kernel: &kernel,
         initrd: &initrd,
+        policy: None,
     };
     let uki = Uki::build(&parts).unwrap();
     assert_eq!(uki.command_line(), parts.command_line);

@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use crate::certificate::time_trouble;
 use crate::url::redact;
 use cos_events::Cancelled;
 use std::error::Error;
@@ -116,6 +117,7 @@ impl HttpError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Request { source, .. } if time_trouble(source).is_some() => time_trouble(source),
             Self::Request { source, .. } if is_certificate_error(source) => Some(
                 "check the machine's clock; a server with a private certificate authority needs \
                  that authority's certificate among the CA files"

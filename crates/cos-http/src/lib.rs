@@ -4,6 +4,7 @@
 //! it may cost in time and bytes, how often it may be asked again, and who may stop it. TLS
 //! certificates are always verified; there is no switch. Only `http` and `https` are spoken.
 
+mod certificate;
 mod client;
 mod config;
 mod download;

@@ -1,6 +1,7 @@
 //! Content digests: `sha256:…` and `sha512:…`.
 
 use crate::ImageError;
+use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 use std::fmt;
 use std::str::FromStr;
@@ -32,7 +33,8 @@ impl Algorithm {
 }
 
 /// Names content by its hash: `sha256:` and 64 lower-case hexadecimal digits, or the same of SHA-512.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Digest {
     algorithm: Algorithm,
     hex: Box<str>,
@@ -54,6 +56,14 @@ impl Digest {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         hasher.update(bytes);
         hasher.finish()
+    }
+
+    /// The digest with this SHA-256.
+    pub fn from_sha256(hash: &[u8; 32]) -> Self {
+        Self {
+            algorithm: Algorithm::Sha256,
+            hex: hex::encode(hash).into(),
+        }
     }
 
     /// The algorithm and the first twelve digits, for messages.
@@ -95,6 +105,20 @@ impl FromStr for Digest {
             algorithm,
             hex: hex.into(),
         })
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = ImageError;
+
+    fn try_from(text: String) -> Result<Self, ImageError> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
     }
 }
 

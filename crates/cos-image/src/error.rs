@@ -131,10 +131,21 @@ pub enum ImageError {
     Redirect { url: String, reason: &'static str },
     #[error("cannot resume {url}: {reason}")]
     BadRange { url: String, reason: &'static str },
-    #[error("{image} has more than {limit} signatures")]
-    TooManySignatures { image: String, limit: usize },
-    #[error("{image} has a list of signatures of more than {limit} pages")]
-    EndlessSignatures { image: String, limit: usize },
+    #[error("{image} has more than {limit} {what}")]
+    TooManyReferrers {
+        image: String,
+        what: &'static str,
+        limit: usize,
+    },
+    #[error("{image} has a list of referrers of more than {limit} pages")]
+    EndlessReferrers { image: String, limit: usize },
+    #[error("artifact {artifact} cannot be used: {reason}")]
+    BadArtifact {
+        artifact: String,
+        reason: &'static str,
+    },
+    #[error("cannot write {}", .path.display())]
+    SaveBlob { path: PathBuf, source: io::Error },
     #[error("cannot put {what} into {registry}: it does not say where to")]
     NoUploadLocation { what: String, registry: String },
     #[error("{url} is plain HTTP")]

@@ -202,6 +202,11 @@ pub fn read_signature_lists(manifest: &[u8], index: &[u8], link: &str) -> usize 
     crate::registry::read_signature_lists(manifest, index, link)
 }
 
+/// Reads the manifest of an artifact beside an image; the number of files found.
+pub fn read_artifact(manifest: &[u8]) -> usize {
+    crate::registry::read_artifact(manifest)
+}
+
 /// Reads a manifest or index whose configuration has these bytes; the number of layers found.
 pub fn read_documents(
     manifest: &[u8],

@@ -36,7 +36,10 @@ pub use merge::MergeError;
 pub use oci_spec::image::ImageConfiguration;
 pub use platform::{Platform, PlatformChoice};
 pub use reference::Reference;
-pub use registry::{Attachment, ProxyConfig, Publisher, RegistryConfig, list_tags, signatures};
+pub use registry::{
+    Artifact, ArtifactFile, Attachment, FileContent, NewArtifact, NewFile, ProxyConfig, Publisher,
+    RegistryConfig, artifacts, list_tags, signatures,
+};
 pub use source::{Engine, Selector, Source};
 
 use std::ffi::OsString;

@@ -40,6 +40,8 @@ pub struct Limits {
     pub archive_members: usize,
     /// Signatures of one image.
     pub signatures: usize,
+    /// Artifacts of one type that refer to one image.
+    pub artifacts: usize,
     /// One signature, with what belongs to it.
     pub signature_size: u64,
 }
@@ -64,6 +66,7 @@ impl Default for Limits {
             config_size: 8 << 20,
             archive_members: 100_000,
             signatures: 64,
+            artifacts: 16,
             signature_size: 1 << 20,
         }
     }

@@ -106,6 +106,8 @@ pub(crate) struct CommandLine {
     pub fallback: bool,
     /// `cos.sealed`: the line is signed, and the boot loader's variables say the rest.
     pub sealed: bool,
+    /// `cos.encrypt` on a signed line: COS_OEM and COS_PERSISTENT are encrypted.
+    pub encrypted: bool,
     /// `cos.timeout=`: how long to wait for the source.
     pub timeout: Duration,
     /// `rd.cos.overlay=`
@@ -245,6 +247,11 @@ pub(crate) fn is_sealed(text: &str) -> bool {
     Words::split(text).switch("cos.sealed")
 }
 
+/// Whether the line is a signed one of a system whose data are encrypted: `cos.encrypt`.
+pub(crate) fn is_encrypted(text: &str) -> bool {
+    is_sealed(text) && Words::split(text).switch("cos.encrypt")
+}
+
 impl CommandLine {
     /// Parses `/proc/cmdline`.
     pub(crate) fn parse(text: &str) -> Result<Self, CommandLineError> {
@@ -281,6 +288,7 @@ impl CommandLine {
             trial: words.switch("cos.trial"),
             fallback: words.switch("cos.fallback"),
             sealed: words.switch("cos.sealed"),
+            encrypted: is_encrypted(text),
             timeout: words.seconds("cos.timeout", DEFAULT_TIMEOUT)?,
             overlay,
             volumes,
@@ -347,6 +355,9 @@ mod tests {
         assert!(!parsed.trial && !parsed.fallback);
         let parsed = CommandLine::parse(&line("cos.fallback cos.trial")).unwrap();
         assert!(parsed.trial && parsed.fallback);
+        let encrypted = |more| CommandLine::parse(&line(more)).unwrap().encrypted;
+        assert!(encrypted("cos.sealed cos.encrypt"));
+        assert!(!encrypted("cos.sealed") && !encrypted("cos.encrypt"));
     }
 
     #[test]

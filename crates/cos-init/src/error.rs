@@ -61,6 +61,8 @@ pub(crate) enum InitError {
     Mount(#[from] MountError),
     #[error(transparent)]
     RootPath(#[from] RootPathError),
+    #[error(transparent)]
+    Encryption(#[from] crate::encryption::EncryptionError),
 }
 
 /// An error and its causes in one line.

@@ -6,6 +6,7 @@
 //! that ended badly, whatever the reason.
 
 mod cmdline;
+mod encryption;
 mod error;
 mod failure;
 mod fstab;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     match boot() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            encryption::close_after_failure();
             failure::record(&chain(&error));
             ExitCode::FAILURE
         }
@@ -78,7 +80,9 @@ fn boot() -> Result<(), InitError> {
     {
         log.warn(format!("a failed trial may leave no journal: {error}"));
     }
-    let mut writable = Writable::new(&cmdline, root.source.candidate.device.clone())?;
+    let near = root.source.candidate.device.clone();
+    encryption::unlock(&cmdline, &near, &mut log)?;
+    let mut writable = Writable::new(&cmdline, near)?;
     let oem = writable.mount_oem(&mut log);
     stages::wait_for_devices(&mut log);
     stages::run(&["pre-rootfs", "rootfs"], &mut log);

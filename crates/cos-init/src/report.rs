@@ -39,6 +39,7 @@ impl Report<'_> {
             ("trial", self.cmdline.trial),
             ("fallback", self.cmdline.fallback),
             ("sealed", self.cmdline.sealed),
+            ("encrypted", self.cmdline.encrypted),
         ] {
             field(name, if value { "true" } else { "false" });
         }
@@ -99,7 +100,7 @@ mod tests {
                 "{{\n  \"mode\": \"live\",\n  \"snapshot\": \"7\",\n  \"root_hash\": \"{hash}\",\n  \
                  \"source\": \"/dev/sr0\",\n  \"root_device\": \"/dev/mapper/cos-root\",\n  \
                  \"oem_device\": null,\n  \"trial\": true,\n  \"fallback\": false,\n  \"sealed\": false,\n  \
-                 \"persistent\": false,\n  \"warnings\": [\"one\", \"two\"]\n}}\n"
+                 \"encrypted\": false,\n  \"persistent\": false,\n  \"warnings\": [\"one\", \"two\"]\n}}\n"
             )
         );
     }

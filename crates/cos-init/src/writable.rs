@@ -9,10 +9,10 @@ use crate::plan::{
 };
 use crate::root::{PRISTINE, SYSROOT};
 use crate::volume::Volume;
-use crate::{grow, seed};
+use crate::{encryption, grow, seed};
 use cos_sys::block::BlockDevice;
 use cos_sys::device_spec::DeviceSpec;
-use cos_sys::locate::{self, Candidate};
+use cos_sys::locate;
 use cos_sys::mount::{Mount, mount, unmount};
 use cos_sys::root_path::Root as RootDirectory;
 use cos_sys::tool::Tool;
@@ -143,7 +143,8 @@ impl<'a> Writable<'a> {
         timeout: Duration,
         log: &mut Log,
     ) -> Result<String, String> {
-        let found = locate::wait_for(&volume.device, Some(&self.near), timeout)
+        let place = encryption::place(self.cmdline, &volume.device);
+        let found = locate::wait_for(&place, Some(&self.near), timeout)
             .map_err(|error| chain(&error))?
             .map_err(|present| {
                 format!(
@@ -152,7 +153,11 @@ impl<'a> Writable<'a> {
                 )
             })?;
         let candidate = &found.candidate;
-        let device = candidate.device.node.display().to_string();
+        let device = match &place {
+            // By the name that was asked for: the kernel's name of a mapped device is another one at every boot.
+            DeviceSpec::Path(path) => path.display().to_string(),
+            _ => candidate.device.node.display().to_string(),
+        };
         let filesystem = candidate
             .filesystem
             .as_ref()
@@ -163,7 +168,8 @@ impl<'a> Writable<'a> {
         }
         let read_only = volume.options.split(',').any(|option| option == "ro");
         if filesystem.kind == "ext4" && !read_only {
-            check(candidate, log);
+            let device = &candidate.device;
+            check(&device.node, &device.name, log);
         }
         let mut options = default_options(filesystem.kind).to_owned();
         if !volume.options.is_empty() {
@@ -178,7 +184,10 @@ impl<'a> Writable<'a> {
             })
             .map_err(|error| chain(&error))?;
         if let Some(last) = self.mounts.last_mut() {
-            last.source = candidate.lasting_name();
+            last.source = match (&place, &candidate.partition_uuid) {
+                (DeviceSpec::Path(_), None) => device.clone(),
+                _ => candidate.lasting_name(),
+            };
         }
         if is_persistent {
             grow::filesystem(candidate, &target, log);
@@ -327,13 +336,12 @@ fn default_options(fstype: &str) -> &'static str {
 
 /// Replays the journal and mends what can be mended without asking, where the image's e2fsck is in
 /// the initrd. In the good case it reads the superblock and is done.
-fn check(candidate: &Candidate, log: &mut Log) {
+pub(crate) fn check(node: &Path, name: &str, log: &mut Log) {
     let Ok(e2fsck) = Tool::find("e2fsck", "e2fsprogs", None) else {
         return;
     };
     let mut command = e2fsck.command();
-    command.arg("-p").arg(&candidate.device.node);
-    let name = &candidate.device.name;
+    command.arg("-p").arg(node);
     match command.output().map(|output| output.status.code()) {
         // e2fsck(8): 0 clean, 1 mended; 2 asks for a reboot only of a mounted root.
         Ok(Some(0)) => {}

@@ -16,7 +16,7 @@ use cos_ops::deploy::SnapshotSource;
 use cos_ops::hooks::NoHooks;
 use cos_ops::machine::Mode;
 use cos_ops::reset::{Fate, ResetError, ResetPartitions, ResetRequest, plan_reset, reset};
-use cos_store::Store;
+use cos_store::{Store, VERSION_FLOOR};
 use cos_testkit::swtpm::{Swtpm, require_swtpm};
 
 fn request(bench: &Bench, disk: &LoopDisk<'_>, source: SnapshotSource) -> ResetRequest {
@@ -100,6 +100,40 @@ fn recovery_brings_the_machine_back_and_images_do() {
     cos_store::verify_snapshot(&Store::new(mounted.path()), &first).unwrap();
 }
 
+fn floor(node: &str) -> Option<String> {
+    let mounted = Mounted::new(node, "ext4", "ro");
+    Store::new(mounted.path()).version_floor().unwrap()
+}
+
+/// Damaged where the rest is sound, it alone is noted anew; where the file system does not give it away, all is.
+fn a_lost_floor_keeps_nobody_from_a_reset(disk: &LoopDisk<'_>, wanted: &ResetRequest) {
+    let node = disk.partition(5);
+    for damaged in [&b""[..], b"not a version\n", b"\xff\xfe"] {
+        {
+            let mounted = Mounted::new(&node, "ext4", "rw");
+            fs_err::write(mounted.path().join(VERSION_FLOOR), damaged).unwrap();
+        }
+        let plan = plan_reset(wanted, &Silent).unwrap();
+        let said = plan.to_string();
+        assert!(said.contains("version floor: made anew, as it"), "{said}");
+        let done = reset(wanted, &NoHooks, &Silent).unwrap();
+        assert!(matches!(done.fate, Fate::Kept { .. }) && done.floor.is_some());
+        assert_eq!(floor(&node), None);
+    }
+    {
+        let mounted = Mounted::new(&node, "ext4", "rw");
+        fs_err::create_dir(mounted.path().join(VERSION_FLOOR)).unwrap();
+    }
+    let done = reset(wanted, &NoHooks, &Silent).unwrap();
+    let said = done.to_string();
+    assert!(
+        said.contains("made anew, as its version floor cannot be read"),
+        "{said}"
+    );
+    assert_eq!(floor(&node), None);
+    assert_eq!(state(disk).0.active, done.snapshot.id);
+}
+
 #[test]
 fn what_cannot_be_kept_is_made_anew() {
     let Some(tools) = tools("what_cannot_be_kept_is_made_anew", TOOLS) else {
@@ -114,8 +148,12 @@ fn what_cannot_be_kept_is_made_anew() {
         let space = rustix::fs::statvfs(mounted.path()).unwrap();
         let filler = vec![1; (space.f_bavail * space.f_frsize - 5 * MIB) as usize];
         fs_err::write(mounted.path().join("filler"), filler).unwrap();
+        Store::new(mounted.path())
+            .set_version_floor("2.1.0")
+            .unwrap();
     }
-    let wanted = request(&bench, &disk, bench.image("2"));
+    let mut wanted = request(&bench, &disk, bench.image("2"));
+    wanted.allow_downgrade = true;
     let plan = plan_reset(&wanted, &Silent).unwrap();
     assert!(
         plan.to_string().contains("a second snapshot needs"),
@@ -125,6 +163,13 @@ fn what_cannot_be_kept_is_made_anew() {
     assert_eq!(state(&disk).0.active, done.snapshot.id);
     check_ext4(&tools, &disk.node, &[5]);
     assert_eq!(disk.blkid(&tools, 5).1, "COS_STATE");
+    // What can be read is never lowered by the way.
+    assert_eq!((plan.floor, done.floor.as_deref()), (None, None));
+    assert_eq!(floor(&node).as_deref(), Some("2.1.0"));
+    wanted.allow_downgrade = false;
+    let error = reset(&wanted, &NoHooks, &Silent).unwrap_err();
+    assert!(error.to_string().contains("2.1.0 was good"), "{error}");
+    a_lost_floor_keeps_nobody_from_a_reset(&disk, &wanted);
 
     // No boot state, then no file system.
     {
@@ -193,7 +238,7 @@ fn a_new_store_is_in_step_with_the_tpm() {
     assert_eq!(floor(), None);
     let spoil = |with: Option<&str>| {
         let mounted = Mounted::new(&disk.partition(5), "ext4", "rw");
-        let path = mounted.path().join("cos/version-floor");
+        let path = mounted.path().join(VERSION_FLOOR);
         match with {
             Some(text) => fs_err::write(path, text).unwrap(),
             None => fs_err::remove_dir_all(mounted.path().join("cos")).unwrap(),
@@ -216,7 +261,42 @@ fn a_new_store_is_in_step_with_the_tpm() {
     assert_eq!(floor(), None);
     wanted.source = bench.image("2");
     reset(&wanted, &NoHooks, &Silent).unwrap();
+    // One that is damaged stops no image either, and is then in step; one that was set back does not stop who asks.
+    for (with, allow_downgrade) in [("", false), ("1.0.0\n", true)] {
+        spoil(Some(with));
+        wanted.allow_downgrade = allow_downgrade;
+        let done = reset(&wanted, &NoHooks, &Silent).unwrap();
+        assert!(matches!(done.fate, Fate::Kept { .. }) && done.floor.is_some());
+        assert_eq!(floor(), None);
+    }
     drop(tpm);
+}
+
+#[test]
+fn a_clock_that_jumps_resets_all_the_same() {
+    let Some(tools) = tools("a_clock_that_jumps_resets_all_the_same", TOOLS) else {
+        return;
+    };
+    let bench = Bench::new();
+    let disk = installed(&bench, &tools, 3000, |_| ());
+    // 2100, 1970, the first second that 32 bits do not hold, and back to what it may be.
+    for (number, clock) in [4_102_444_800, 0, 1 << 31, 1_800_000_000]
+        .into_iter()
+        .enumerate()
+    {
+        let mut wanted = request(&bench, &disk, bench.image(&number.to_string()));
+        wanted.now = clock;
+        wanted.persistent = true;
+        if number % 2 == 1 {
+            // COS_STATE is made anew.
+            let mounted = Mounted::new(&disk.partition(5), "ext4", "rw");
+            fs_err::remove_dir_all(mounted.path().join("cos")).unwrap();
+        }
+        let done = reset(&wanted, &NoHooks, &Silent).unwrap();
+        assert_eq!(done.snapshot.date, clock);
+        assert_eq!(state(&disk).0.active, done.snapshot.id);
+        check_ext4(&tools, &disk.node, &[5, 6]);
+    }
 }
 
 #[test]

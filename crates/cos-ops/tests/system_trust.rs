@@ -402,6 +402,12 @@ fn identities_and_the_trust_root_that_vouches_for_them() {
         "0 of 1 signatures",
     );
     keyless(&mut bench, "https://git.example/acme/**", None);
+    // Whether the certificate was valid then is for the trust root's log to say, not for this machine's clock.
+    for clock in [0, 1 << 31, 4_102_444_800] {
+        bench.allow(|guard| guard.now = clock);
+        let checked = bench.machinery.upgrade(Extent::Check, &NoHooks).unwrap();
+        assert_eq!(checked.outcome, Outcome::Available, "{clock}");
+    }
     let verified = bench.accepted();
     let [SignedBy::Identity { issuer, subject }] = &verified.signers[..] else {
         panic!("{verified:?}");
@@ -442,23 +448,38 @@ fn a_channel_that_stands_still_is_told() {
     assert_eq!(checked.outcome, Outcome::Stale);
 }
 
-/// Gives the registry's image a version.
-fn version(bench: &Bench, version: &str) {
-    let layout = bench.machinery.directory.path().join("layout");
-    let index: Value =
-        serde_json::from_slice(&fs_err::read(layout.join("index.json")).unwrap()).unwrap();
-    let blob = |digest: &str| layout.join("blobs/sha256").join(&digest["sha256:".len()..]);
-    let digest = index["manifests"][0]["digest"].as_str().unwrap();
-    let mut manifest: Value = serde_json::from_slice(&fs_err::read(blob(digest)).unwrap()).unwrap();
-    manifest["annotations"] = json!({"dev.cos.version": version});
-    let bytes = manifest.to_string();
-    let server = &bench.machinery.server;
-    let digest = server.add_blob(bytes.as_bytes());
-    fs_err::write(blob(&digest), &bytes).unwrap();
-    let mut index = index;
-    index["manifests"][0]["digest"] = digest.into();
-    index["manifests"][0]["size"] = bytes.len().into();
-    fs_err::write(layout.join("index.json"), index.to_string()).unwrap();
+#[test]
+fn signatures_expire_by_a_clock_that_jumps() {
+    let mut bench = Bench::new();
+    let expires = "2027-06-01T00:00:00Z";
+    bench.attach(&[bench.signed(&[("dev.cos.expires", expires)])]);
+    for (clock, reads) in [
+        (1 << 31, "2038-01-19T03:14:08Z"),
+        (4_102_444_800, "2100-01-01T00:00:00Z"),
+    ] {
+        bench.allow(|guard| guard.now = clock);
+        let checked = bench.machinery.upgrade(Extent::Check, &NoHooks).unwrap();
+        assert_eq!(checked.outcome, Outcome::Stale, "{reads}");
+        let error = bench
+            .machinery
+            .upgrade(Extent::Whole, &NoHooks)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        let wanted = format!("expired at {expires}, and the clock reads {reads}");
+        assert!(error.to_string().contains(&wanted), "{error}");
+        bench.nothing_written(reads);
+    }
+    // Back again, nothing is left of it. What was fresh when it was downloaded is applied whatever the clock reads
+    // then: somebody may have waited for a night.
+    bench.allow(|guard| guard.now = 0);
+    let staged = bench.machinery.upgrade(Extent::Download, &NoHooks).unwrap();
+    assert_eq!(staged.outcome, Outcome::Staged);
+    bench.allow(|guard| guard.now = 4_102_444_800);
+    let applied = bench.machinery.upgrade(Extent::Apply, &NoHooks).unwrap();
+    assert_eq!(
+        (applied.outcome, applied.expires.as_deref()),
+        (Outcome::Committed, Some(expires))
+    );
 }
 
 #[test]
@@ -470,7 +491,7 @@ fn below_what_was_good_nothing_is_deployed_unasked() {
     store.set_version_floor("2.1.0").unwrap();
     bench.before = files(&bench.machinery.places.source());
     bench.refused("no version", ErrorKind::Refused, "says no version");
-    version(&bench, "2.0.9");
+    bench.machinery.release("2.0.9");
     bench.refused(
         "downgrade",
         ErrorKind::Refused,
@@ -481,7 +502,7 @@ fn below_what_was_good_nothing_is_deployed_unasked() {
     // From there on, that is the floor.
     assert_eq!(store.version_floor().unwrap().as_deref(), Some("2.0.9"));
     bench.machinery.allow_downgrade = false;
-    version(&bench, "v2.0.10");
+    bench.machinery.release("v2.0.10");
     let checked = bench.machinery.upgrade(Extent::Check, &NoHooks).unwrap();
     assert_eq!(checked.outcome, Outcome::Available);
 }
@@ -518,12 +539,12 @@ fn a_floor_that_was_set_back_is_told_by_the_tpm() {
     let status = bench.machinery.status();
     assert_eq!(status.version_floor, Some(by_tpm("2.1.0")));
     bench.before = files(&bench.machinery.places.source());
-    version(&bench, "2.0.9");
+    bench.machinery.release("2.0.9");
     bench.refused("downgrade", ErrorKind::Refused, "version 2.1.0 was good");
     // What would have been taken with the old floor; also what is higher than both.
     let rewritten = now.replace("2.1.0", "1.0.0").into_bytes();
     for image in ["2.0.9", "3.0.0"] {
-        version(&bench, image);
+        bench.machinery.release(image);
         for file in [Some(&old), Some(&rewritten), None] {
             bench.machinery.put(FLOOR, file.map(Vec::as_slice));
             let problem = good_boot(&bench, "1.0.0").unwrap();
@@ -544,7 +565,7 @@ fn a_floor_that_was_set_back_is_told_by_the_tpm() {
 /// After somebody asked for it.
 fn a_new_floor(bench: &mut Bench) {
     bench.machinery.put(FLOOR, None);
-    version(bench, "2.0.9");
+    bench.machinery.release("2.0.9");
     bench.machinery.allow_downgrade = true;
     bench.accepted();
     bench.machinery.allow_downgrade = false;
@@ -552,14 +573,14 @@ fn a_new_floor(bench: &mut Bench) {
         bench.machinery.status().version_floor,
         Some(by_tpm("2.0.9"))
     );
-    version(bench, "2.0.8");
+    bench.machinery.release("2.0.8");
     bench.before = files(&bench.machinery.places.source());
     bench.refused("below", ErrorKind::Refused, "version 2.0.9 was good");
 }
 
 /// The floor may be any file then.
 fn without_the_tpm(bench: &mut Bench) {
-    version(bench, "3.0.0");
+    bench.machinery.release("3.0.0");
     let error = bench
         .machinery
         .upgrade(Extent::Check, &NoHooks)

@@ -164,6 +164,63 @@ fn what_was_downloaded_waits_until_it_is_applied() {
     assert_eq!(machinery.store().staged(), None);
 }
 
+/// 1970, the first second that 32 bits do not hold, 2100, and a day that it may be.
+const CLOCKS: [i64; 4] = [0, 1 << 31, 4_102_444_800, 1_800_000_000];
+
+/// Makes another root of each.
+struct Numbered(usize);
+
+impl Hooks for Numbered {
+    fn after_chroot(&self, root: &RootImage<'_>) -> Result<Option<NewRoot>, HookError> {
+        changed(root, 1, &Silent, |root| {
+            Ok(fs_err::write(root.join("etc/number"), self.0.to_string())?)
+        })
+    }
+
+    fn before(&self) -> Result<(), HookError> {
+        Ok(())
+    }
+
+    fn after(&self) -> Result<(), HookError> {
+        Ok(())
+    }
+
+    fn post(&self) -> Result<(), HookError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_changes_no_upgrade() {
+    let mut machinery = Machinery::start(64 << 20);
+    let mut last = machinery.state().generation;
+    // From each time to each other, between the download and its application.
+    let jumps = CLOCKS.map(|from| CLOCKS.map(|to| (from, to)));
+    for (number, (from, to)) in jumps.into_iter().flatten().enumerate() {
+        // Versions go up, whatever the clock does.
+        let version = format!("1.0.{number}");
+        machinery.release(&version);
+        machinery.clock = from;
+        let staged = machinery.upgrade(Extent::Download, &Numbered(number));
+        assert_eq!(staged.unwrap().outcome, Outcome::Staged, "{from} {to}");
+        machinery.clock = to;
+        let applied = machinery.upgrade(Extent::Apply, &NoHooks).unwrap();
+        assert_eq!(applied.outcome, Outcome::Committed, "{from} {to}");
+        let (state, id) = (machinery.state(), applied.snapshot.unwrap());
+        assert_eq!(state.active, id);
+        assert!(state.generation > last);
+        last = state.generation;
+        let snapshot = verify_snapshot(&machinery.store(), &id).unwrap();
+        assert_eq!(
+            (snapshot.date, snapshot.image_version),
+            (from, Some(version))
+        );
+        let again = machinery.upgrade(Extent::Whole, &NoHooks).unwrap();
+        assert_eq!(again.outcome, Outcome::UpToDate, "{from} {to}");
+    }
+    machinery.check_disk();
+}
+
 #[test]
 fn what_failed_is_not_tried_again_unasked() {
     let mut machinery = Machinery::start(64 << 20);

@@ -20,8 +20,8 @@ const EXTENT_MAGIC: u16 = 0xf30a;
 const DIRECTORY: u16 = 0o040_000;
 const REGULAR: u16 = 0o100_000;
 const TYPE_MASK: u16 = 0o170_000;
-/// Larger files and directories are refused: what is read here is small.
-const MAX_FILE: u64 = 64 << 20;
+/// Larger files and directories are refused: a root image is smaller.
+const MAX_FILE: u64 = 1 << 30;
 const MAX_DEPTH: u16 = 5;
 
 /// A file system, read without its journal.

@@ -10,6 +10,7 @@
 //!    │
 //!  Loader    what the boot loader finds then, without replaying the journal (microseconds)
 //!  replay    what Linux finds, which replays it, and whether the next operation succeeds (a sample)
+//!  guest     what a machine under QEMU finds, from the firmware to the login (a few)
 //!    │
 //!  Report    operation | writes | flushes | states | old | new | lost | nothing
 //! ```
@@ -17,11 +18,13 @@
 //! Development only, like `cos-testkit`. What is not modelled: a disk that lies about a flush, and
 //! bits that change by themselves.
 
+mod book;
 pub mod disk;
 pub mod examine;
 mod ext4;
 pub mod faults;
 pub mod fixture;
+pub mod guest;
 mod loader;
 mod log;
 mod recorder;

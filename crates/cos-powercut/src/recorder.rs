@@ -43,6 +43,13 @@ pub struct Mark {
     bytes: u64,
 }
 
+impl Mark {
+    /// An operation had returned when the log had so many bytes.
+    pub(crate) fn new(name: &'static str, bytes: u64) -> Self {
+        Self { name, bytes }
+    }
+}
+
 /// A recording in progress. Dropped, it ends without a trace.
 #[derive(Debug)]
 pub struct Recorder {
@@ -144,20 +151,11 @@ impl Recorder {
 
     /// Ends the recording.
     pub fn stop(mut self) -> Result<Recording> {
-        let disk_bytes = fs_err::metadata(self.directory.path().join("base.img"))?.len();
         if let Some(mounted) = self.mounted.take() {
             mounted.end()?;
         }
         self.daemon.stop()?;
-        let log = Log::open(&self.directory.path().join("log"), disk_bytes)?;
-        let marks = self.marks.into_iter();
-        Ok(Recording {
-            marks: marks
-                .map(|mark| (mark.clone(), log.position(mark.bytes)))
-                .collect(),
-            log,
-            directory: self.directory,
-        })
+        Recording::read(self.directory, self.marks)
     }
 }
 
@@ -176,6 +174,20 @@ impl FaultyDisk {
 }
 
 impl Recording {
+    /// Reads what was recorded: `base.img`, the disk as it was before, and `log`.
+    pub(crate) fn read(directory: TempDir, marks: Vec<Mark>) -> Result<Self> {
+        let disk_bytes = fs_err::metadata(directory.path().join("base.img"))?.len();
+        let log = Log::open(&directory.path().join("log"), disk_bytes)?;
+        let marks = marks.into_iter();
+        Ok(Self {
+            marks: marks
+                .map(|mark| (mark.clone(), log.position(mark.bytes)))
+                .collect(),
+            log,
+            directory,
+        })
+    }
+
     /// The disk as it was before the recording.
     pub fn base(&self) -> PathBuf {
         self.directory.path().join("base.img")

@@ -1,12 +1,13 @@
 //! Every operation, on one store and on a whole disk, and the table of what was found.
 
+use crate::book;
 use crate::disk::Histories;
 use crate::disk::Recorded as DiskRecorded;
 use crate::examine::{self, Again, Closer, Depth};
 use crate::faults::{Outcome, fail_writes, kill_upgrades};
 use crate::report::{HEAD, Report, Row};
 use crate::scenario::{Scenario, lifecycle};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use cos_sys::checkpoint::checkpoint;
 use serde_json::{Value, json};
 use std::fmt;
@@ -15,8 +16,6 @@ use std::time::{Duration, Instant};
 
 /// States drawn besides the enumerated ones, in each history.
 const SAMPLES: usize = 4000;
-/// The page with the table, from the root of the workspace.
-const PAGE: &str = "docs/src/explanation/reliability.md";
 /// What stands around the table there.
 const MARKS: [&str; 2] = ["<!-- powercut: begin -->\n", "<!-- powercut: end -->\n"];
 
@@ -189,14 +188,8 @@ impl Survey {
 
     /// Writes the table into the book.
     pub fn write_docs(&self, workspace: &Path) -> Result<()> {
-        let page = workspace.join(PAGE);
-        let text = fs_err::read_to_string(&page)?;
-        let [begin, end] = MARKS;
-        let (before, rest) = text.split_once(begin).context("no place for the table")?;
-        let (_, after) = rest.split_once(end).context("no place for the table")?;
         let (table, summary, faults) = (self.table(), self.summary(), self.faults());
-        let text = format!("{before}{begin}\n{table}\n{summary}\n{faults}\n{end}{after}");
-        Ok(fs_err::write(page, text)?)
+        book::write(workspace, MARKS, &format!("{table}\n{summary}\n{faults}"))
     }
 }
 

@@ -1,19 +1,19 @@
 //! The highest version that ever became good on this machine: below it nothing is deployed unasked.
 //!
 //! ```text
-//! 2.1.0                    a semantic version, or `-` for none
+//! 2.1.0                    a semantic version; with a seal also `-`, for none
 //! counter 7                on machines with a TPM: what its counter says once this floor counts
 //! seal 5f0c…               and that somebody wrote it who knows the TPM's key
 //! ```
 
-use crate::draft::sync_directory;
+use crate::draft::{remove, sync_directory};
 use crate::store::{read_bounded, write_file};
 use crate::{Store, StoreError};
 use cos_boot::COS_DIRECTORY;
 use std::io;
 
 /// The note, from the root of the partition.
-const FLOOR: &str = "cos/version-floor";
+pub const VERSION_FLOOR: &str = "cos/version-floor";
 /// No version is longer.
 const MAX_VERSION: usize = 256;
 /// In the place of a version where there is none.
@@ -46,12 +46,14 @@ impl VersionFloor {
         }
     }
 
-    fn to_text(&self) -> String {
-        let version = self.version.as_deref().unwrap_or(NONE);
+    /// What its file says; `None` where there is none, as there is nothing to say.
+    pub fn to_text(&self) -> Option<String> {
+        let version = self.version.as_deref();
         match &self.seal {
-            None => format!("{version}\n"),
+            None => version.map(|version| format!("{version}\n")),
             Some(FloorSeal { count, code }) => {
-                format!("{version}\ncounter {count}\nseal {}\n", hex::encode(code))
+                let (version, seal) = (version.unwrap_or(NONE), hex::encode(code));
+                Some(format!("{version}\ncounter {count}\nseal {seal}\n"))
             }
         }
     }
@@ -71,14 +73,15 @@ impl VersionFloor {
             }
         };
         let version = (version != NONE).then(|| version.to_owned());
-        lines.next().is_none().then_some(Self { version, seal })
+        let says_something = version.is_some() || seal.is_some();
+        (says_something && lines.next().is_none()).then_some(Self { version, seal })
     }
 }
 
 impl Store {
     /// The floor, as it was written; `None` where there is none yet.
     pub fn floor(&self) -> Result<Option<VersionFloor>, StoreError> {
-        let path = self.root().join(FLOOR);
+        let path = self.root().join(VERSION_FLOOR);
         let failed = |source| StoreError::Read {
             path: path.clone(),
             source,
@@ -99,10 +102,14 @@ impl Store {
 
     /// Sets it, in one step: after a power cut there is the old one or the new one.
     pub fn set_floor(&self, floor: &VersionFloor) -> Result<(), StoreError> {
-        let path = self.root().join(FLOOR);
-        let new = path.with_extension("new");
-        write_file(&new, floor.to_text().as_bytes())?;
-        fs_err::rename(&new, &path).map_err(|source| StoreError::Write { path, source })?;
+        let path = self.root().join(VERSION_FLOOR);
+        if let Some(text) = floor.to_text() {
+            let new = path.with_extension("new");
+            write_file(&new, text.as_bytes())?;
+            fs_err::rename(&new, &path).map_err(|source| StoreError::Write { path, source })?;
+        } else if fs_err::symlink_metadata(&path).is_ok() {
+            remove(&path)?;
+        }
         sync_directory(&self.root().join(COS_DIRECTORY))
     }
 
@@ -135,19 +142,24 @@ mod tests {
             &b""[..],
             b"\xff\xfe",
             &[b'1'; 1000],
+            b"-\n",
             b"1.0.0\ncounter",
             b"1.0.0\ncounter 1",
             b"1.0.0\ncounter 1\nseal 00",
             b"1.0.0\ncounter -1\nseal 0000000000000000000000000000000000000000000000000000000000000000",
             b"1.0.0\ncounter 1\nseal 0000000000000000000000000000000000000000000000000000000000000000\n-",
         ] {
-            fs_err::write(temp.path().join(FLOOR), damaged).unwrap();
+            fs_err::write(temp.path().join(VERSION_FLOOR), damaged).unwrap();
             assert!(store.version_floor().is_err());
         }
         // What a power cut left of another write does not matter.
         fs_err::write(temp.path().join("cos/version-floor.new"), "9.9").unwrap();
         store.set_version_floor("2.0.0").unwrap();
         assert_eq!(store.version_floor().unwrap().as_deref(), Some("2.0.0"));
+        for _ in 0..2 {
+            store.set_floor(&VersionFloor::plain(None)).unwrap();
+            assert_eq!(store.floor().unwrap(), None);
+        }
     }
 
     #[test]
@@ -167,7 +179,5 @@ mod tests {
             assert_eq!(store.floor().unwrap(), Some(floor.clone()));
             assert_eq!(store.version_floor().unwrap(), floor.version);
         }
-        store.set_floor(&VersionFloor::plain(None)).unwrap();
-        assert_eq!(store.floor().unwrap(), Some(VersionFloor::plain(None)));
     }
 }

@@ -77,6 +77,8 @@ struct Added {
     /// Media types and bytes by tag or digest.
     manifests: BTreeMap<String, (String, Vec<u8>)>,
     blobs: BTreeMap<String, Vec<u8>>,
+    /// Pages of lists of referrers, by the digest that they refer to.
+    referrers: BTreeMap<String, Vec<Vec<u8>>>,
     /// How often the tag was asked for.
     asked: usize,
 }
@@ -137,6 +139,12 @@ impl Server {
     pub fn falsify_blob(&self, digest: &str, bytes: &[u8]) {
         let mut added = self.state.added.lock().unwrap();
         added.blobs.insert(digest.to_owned(), bytes.to_vec());
+    }
+
+    /// From now on knows referrers, and lists these pages of them for a digest.
+    pub fn list_referrers(&self, digest: &str, pages: Vec<Vec<u8>>) {
+        let mut added = self.state.added.lock().unwrap();
+        added.referrers.insert(digest.to_owned(), pages);
     }
 
     /// What was asked so far.
@@ -207,8 +215,8 @@ impl State {
         if request.target.contains("/manifests/") {
             return self.manifest(request, &faults);
         }
-        if request.target.contains("/referrers/") && faults.endless_referrers {
-            return endless_page(&request.target);
+        if let Some(page) = self.referrers(&request.target, &faults) {
+            return page;
         }
         let Some((_, digest)) = request.target.split_once("/blobs/") else {
             return plain("404 Not Found");
@@ -230,6 +238,24 @@ impl State {
             }
             None => plain("404 Not Found"),
         }
+    }
+
+    fn referrers(&self, target: &str, faults: &Faults) -> Option<(String, Vec<u8>)> {
+        let (_, rest) = target.split_once("/referrers/")?;
+        if faults.endless_referrers {
+            return Some(endless_page(target));
+        }
+        let (digest, page) = rest.split_once("?page=").unwrap_or((rest, "0"));
+        let page: usize = page.parse().ok()?;
+        let added = self.added.lock().unwrap();
+        let pages = added.referrers.get(digest)?;
+        let path = target.split('?').next()?;
+        let more = page + 1 < pages.len();
+        let more = more.then(|| format!("Link: <{path}?page={}>; rel=\"next\"\r\n", page + 1));
+        let more = more.unwrap_or_default();
+        let head =
+            format!("200 OK\r\nContent-Type: application/vnd.oci.image.index.v1+json\r\n{more}");
+        Some((head, pages.get(page)?.clone()))
     }
 
     fn blob(&self, digest: &str) -> Option<Vec<u8>> {

@@ -55,6 +55,8 @@ pub enum Flavor {
     Minimal,
     /// `examples/debian`: what a user starts from.
     Example,
+    /// `examples/encrypted`: `Minimal` with what data are encrypted with.
+    Encrypted,
 }
 
 impl Flavor {
@@ -63,6 +65,7 @@ impl Flavor {
         paths::workspace().join("examples").join(match self {
             Flavor::Minimal => "minimal",
             Flavor::Example => "debian",
+            Flavor::Encrypted => "encrypted",
         })
     }
 }
@@ -72,6 +75,7 @@ impl fmt::Display for Flavor {
         f.write_str(match self {
             Flavor::Minimal => "minimal",
             Flavor::Example => "example",
+            Flavor::Encrypted => "encrypted",
         })
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod dist;
 pub mod faulty_registry;
+pub mod fleet;
 pub mod images;
 mod lock;
 pub mod machine;

@@ -7,6 +7,7 @@
 mod builder;
 mod console;
 mod escape;
+mod tpm;
 
 pub use builder::{Builder, Firmware};
 
@@ -18,6 +19,7 @@ use regex_lite::Regex;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tpm::Tpm;
 
 /// How long a boot to a login may take on a loaded two-core host.
 pub const BOOT: Duration = Duration::from_mins(7);
@@ -57,6 +59,7 @@ pub struct Machine {
     child: Child,
     console: Console,
     turn: u32,
+    tpm: Option<Tpm>,
 }
 
 impl Machine {
@@ -70,7 +73,11 @@ impl Machine {
         program: PathBuf,
         arguments: Vec<String>,
         overlays: Vec<PathBuf>,
+        mut tpm: Option<Tpm>,
     ) -> anyhow::Result<Machine> {
+        if let Some(tpm) = &mut tpm {
+            tpm.start()?;
+        }
         let (child, console) = spawn(&directory, &program, &arguments)?;
         Ok(Machine {
             directory,
@@ -80,6 +87,7 @@ impl Machine {
             child,
             console,
             turn: 0,
+            tpm,
         })
     }
 
@@ -224,10 +232,20 @@ impl Machine {
     /// Cuts the power, then switches the machine on again with its disks as they were left.
     pub fn power_cycle(&mut self) -> anyhow::Result<()> {
         self.kill()?;
+        if let Some(tpm) = &mut self.tpm {
+            tpm.start()?;
+        }
         let (child, console) = spawn(&self.directory, &self.program, &self.arguments)?;
         self.child = child;
         self.console = console;
         Ok(())
+    }
+
+    /// Cuts the power and switches on again with another TPM, as if the disks were in another machine.
+    pub fn power_cycle_with_tpm(&mut self, state: &Path) -> anyhow::Result<()> {
+        let tpm = self.tpm.as_mut().context("the machine has no TPM")?;
+        tpm.replace(state);
+        self.power_cycle()
     }
 
     fn kill(&mut self) -> anyhow::Result<()> {

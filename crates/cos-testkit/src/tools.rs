@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 const PACKAGES: &[(&str, &str)] = &[
     ("bsdtar", "libarchive-tools"),
     ("buildah", "buildah"),
+    ("cert-to-efi-hash-list", "efitools"),
     ("cert-to-efi-sig-list", "efitools"),
     ("cryptsetup", "cryptsetup-bin"),
     ("debugfs", "e2fsprogs"),
@@ -29,6 +30,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("grub-fstest", "grub-common"),
     ("grub-mkimage", "grub-common"),
     ("grub-script-check", "grub-common"),
+    ("hash-to-efi-sig-list", "efitools"),
     ("htpasswd", "apache2-utils"),
     ("isoinfo", "genisoimage"),
     ("jq", "jq"),

@@ -88,12 +88,16 @@ pub enum TrustError {
         checked: Vec<Checked>,
     },
     /// The image's signatures are past the time that they say themselves.
-    #[error("the signatures of {image} expired at {expired}: what this registry shows may be old")]
+    #[error(
+        "the signatures of {image} expired at {expired}, and the clock reads {now}: what this registry shows may be old"
+    )]
     Stale {
         /// The image.
         image: String,
         /// When.
         expired: String,
+        /// What the clock reads.
+        now: String,
     },
     /// A private key could not be read or made.
     #[error("cannot use the signing key {}", .path.display())]
@@ -177,7 +181,8 @@ impl TrustError {
                 "`cos verify` shows what was looked at; `cos sign` and cosign sign images".to_owned()
             }
             Self::Stale { .. } => {
-                "whoever releases it signs it anew from time to time; --allow-stale takes it as it is"
+                "whoever releases it signs it anew from time to time; --allow-stale takes it as it is, \
+                 where the clock is wrong, too"
                     .to_owned()
             }
             Self::Time { .. } => {

@@ -76,6 +76,7 @@ impl Approval {
             Some(expires) if expires <= now => Err(TrustError::Stale {
                 image: image.to_owned(),
                 expired: expiry::rfc3339(expires),
+                now: expiry::rfc3339(now),
             }),
             _ => Ok(()),
         }

@@ -305,11 +305,19 @@ fn the_latest_expiry_of_enough_signers_counts() {
     let approval = judge(&one, &[until(&a, early), until(&a, late)]).unwrap();
     assert_eq!(approval.expires, Some(cos_trust::time_of(late).unwrap()));
     assert!(approval.refuse_stale(NAME, THEN).is_ok());
-    let error = approval.refuse_stale(NAME, THEN + 31 * 86400).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("the signatures of {NAME} expired at {late}: what this registry shows may be old")
-    );
+    for now in [THEN + 31 * 86400, 1 << 31, 4_102_444_800] {
+        let error = approval.refuse_stale(NAME, now).unwrap_err();
+        let clock = cos_trust::rfc3339(now);
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "the signatures of {NAME} expired at {late}, and the clock reads {clock}: what this \
+                 registry shows may be old"
+            )
+        );
+    }
+    // A clock that is behind tells nothing.
+    assert!(approval.refuse_stale(NAME, 0).is_ok());
     // A signature without an expiry speaks for ever.
     let approval = judge(&one, &[until(&a, early), signed(&b, &[])]).unwrap();
     assert_eq!(approval.expires, None);

@@ -3,6 +3,7 @@
 mod assess;
 pub(crate) mod install;
 mod machine;
+mod seal;
 pub(crate) mod trust;
 
 pub(crate) use assess::{AssessArguments, AssessCommand};
@@ -10,6 +11,7 @@ pub(crate) use machine::{
     BootCommand, RollbackArguments, SnapshotArguments, StatusArguments, SucArguments,
     SwitchArguments, UpgradeArguments, UpgradeOptions,
 };
+pub(crate) use seal::SealArguments;
 
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -101,6 +103,9 @@ pub(crate) enum Command {
     Verify(trust::VerifyArguments),
     /// Sign an image in its registry.
     Sign(trust::SignArguments),
+    /// Seal an image in its registry: publish beside it, signed, what it becomes on machines that run nothing
+    /// else.
+    Seal(Box<SealArguments>),
     /// Look at the policy: which images may run.
     #[command(subcommand)]
     Policy(trust::PolicyCommand),
@@ -232,6 +237,10 @@ pub(crate) struct DiskArguments {
     /// with its root hash in it.
     #[arg(long, value_name = "DIR")]
     pub(crate) sealed: Option<PathBuf>,
+    /// Encrypt COS_OEM and COS_PERSISTENT at the first boot, to be unlocked by the machine's TPM, or by a
+    /// passphrase where there is none.
+    #[arg(long, requires = "sealed")]
+    pub(crate) encrypt: bool,
     /// Put this cloud-config on COS_OEM. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub(crate) cloud_config: Vec<PathBuf>,

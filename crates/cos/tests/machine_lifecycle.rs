@@ -9,7 +9,8 @@
 mod common;
 
 use common::cos;
-use common::lifecycle::{Fleet, status};
+use common::lifecycle::status;
+use cos_testkit::fleet::Fleet;
 use cos_testkit::images::AddedFile;
 use cos_testkit::machine::{BOOT, Builder, Firmware, Machine};
 use cos_testkit::tools::need_tools;
@@ -20,21 +21,6 @@ use std::time::Duration;
 
 /// Reading, converting and checking an image under software emulation.
 const UPGRADE: Duration = Duration::from_mins(8);
-
-fn disk(directory: &Path, fleet: &Fleet) -> PathBuf {
-    let disk = directory.join("disk.img");
-    let oem = directory.join("fleet.yaml");
-    std::fs::write(&oem, fleet.cloud_config()).unwrap();
-    process::run(
-        cos()
-            .args(["build", "disk", &fleet.versions.source("v1"), "--output"])
-            .arg(&disk)
-            .arg("--cloud-config")
-            .arg(&oem),
-    )
-    .unwrap();
-    disk
-}
 
 /// An empty disk.
 fn blank(directory: &Path) -> PathBuf {
@@ -66,7 +52,7 @@ fn install(machine: &mut Machine, fleet: &Fleet) {
     machine.login(BOOT).unwrap();
     let live = status(machine);
     assert_eq!(live["running"]["mode"], "live", "{live}");
-    for line in fleet.cloud_config().lines() {
+    for line in fleet.cloud_config().unwrap().lines() {
         let quoted = line.replace('\'', "'\\''");
         machine
             .check(&format!("echo '{quoted}' >> /tmp/fleet.yaml"))
@@ -198,7 +184,7 @@ fn reset_everything(machine: &mut Machine) {
 fn shaped_disk(directory: &Path, fleet: &Fleet) -> PathBuf {
     let disk = blank(directory);
     let oem = directory.join("fleet.yaml");
-    std::fs::write(&oem, fleet.cloud_config()).unwrap();
+    std::fs::write(&oem, fleet.cloud_config().unwrap()).unwrap();
     process::run(
         cos()
             .arg("install")
@@ -378,7 +364,7 @@ fn four_bad_upgrades_end_where_they_began() {
     let fleet = Fleet::start(directory.path()).unwrap();
     add_bad_versions(&fleet);
     let mut machine = Machine::builder(TEST)
-        .larger_disk(&disk(directory.path(), &fleet), 1 << 30)
+        .larger_disk(&fleet.build_disk(directory.path()).unwrap(), 1 << 30)
         .firmware(Firmware::Uefi)
         .network()
         .boot()

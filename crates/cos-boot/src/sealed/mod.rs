@@ -29,10 +29,25 @@ pub const LOADER_CONFIGURATION: &str = "loader/loader.conf";
 pub const ENROLMENT_DIRECTORY: &str = "loader/keys/auto";
 /// The word on the command line of a sealed system.
 pub const SEALED_WORD: &str = "cos.sealed";
+/// The word on the command line of a sealed system whose data are encrypted. It is signed, so that nobody can
+/// put data that are not in their place.
+pub const ENCRYPT_WORD: &str = "cos.encrypt";
+/// Without it, systemd would mount partitions of certain types beside encrypted data, whoever made them; and wait
+/// 90 seconds for one with a root, while somebody types a passphrase.
+const NO_OTHERS: &str = "systemd.gpt_auto=0";
 
-/// The signed command line of a system.
-pub fn sealed_command_line(root_hash: &RootHash, arguments: &KernelArguments) -> String {
-    let line = format!("{SEALED_WORD} cos.roothash={root_hash} {arguments}");
+/// The signed command line of a system, whose data are encrypted or not.
+pub fn sealed_command_line(
+    root_hash: &RootHash,
+    arguments: &KernelArguments,
+    encrypted: bool,
+) -> String {
+    let encrypt = if encrypted {
+        format!("{ENCRYPT_WORD} {NO_OTHERS} ")
+    } else {
+        String::new()
+    };
+    let line = format!("{SEALED_WORD} cos.roothash={root_hash} {encrypt}{arguments}");
     line.trim_end().to_owned()
 }
 

@@ -255,11 +255,16 @@ fn a_recovery_system_takes_the_place_of_the_other() {
 
 #[test]
 fn the_command_line_names_the_root_hash_and_no_disk() {
-    let hash = "ab".repeat(32).parse().unwrap();
+    let root_hash = "ab".repeat(32).parse().unwrap();
     let arguments = KernelArguments::new("panic=30").unwrap();
-    let line = sealed_command_line(&hash, &arguments);
+    let line = |encrypted| sealed_command_line(&root_hash, &arguments, encrypted);
+    let hash = "ab".repeat(32);
     assert_eq!(
-        line,
-        format!("cos.sealed cos.roothash={} panic=30", "ab".repeat(32))
+        line(false),
+        format!("cos.sealed cos.roothash={hash} panic=30")
+    );
+    assert_eq!(
+        line(true),
+        format!("cos.sealed cos.roothash={hash} cos.encrypt systemd.gpt_auto=0 panic=30")
     );
 }

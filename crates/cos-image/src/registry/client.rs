@@ -2,6 +2,7 @@
 
 use super::auth::{Authenticator, Authorization};
 use super::mirror::Endpoint;
+use super::streamed::Streamed;
 use super::{ProxyConfig, RegistryConfig, tls};
 use crate::ImageError;
 use cos_events::{Cancelled, Monitor};
@@ -9,8 +10,9 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::time::Duration;
+use ureq::http::request::Builder;
 use ureq::http::{Method, Request, Response, StatusCode, Uri, header};
-use ureq::{Agent, Body, Proxy};
+use ureq::{Agent, Body, Proxy, SendBody};
 
 /// Redirects followed for one request.
 const MAX_REDIRECTS: usize = 10;
@@ -107,7 +109,14 @@ impl Client {
     ) -> Result<Response<Body>, ImageError> {
         let accepted = |status| matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
         let send = |authorization: Option<&Authorization>| self.send(get, authorization);
-        self.exchange(get.endpoint, get.url, &send, accepted, monitor)
+        self.exchange(
+            get.endpoint,
+            get.url,
+            &send,
+            accepted,
+            monitor,
+            self.retries,
+        )
     }
 
     /// Sends a request that changes something until it is answered well, or for good otherwise. The
@@ -119,13 +128,38 @@ impl Client {
     ) -> Result<(Response<Body>, Option<String>), ImageError> {
         let send = |authorization: Option<&Authorization>| self.send_upload(upload, authorization);
         let accepted = |status: StatusCode| status.is_success();
-        let response = self.exchange(upload.endpoint, upload.url, &send, accepted, monitor)?;
+        let (endpoint, url) = (upload.endpoint, upload.url);
+        let response = self.exchange(endpoint, url, &send, accepted, monitor, self.retries)?;
         let location = response.headers().get(header::LOCATION);
         let location = location.and_then(|value| value.to_str().ok());
         let at = parse_url(upload.url)?;
         let location = location.map(|it| follow(&at, it)).transpose()?;
         let location = location.map(|uri| uri.to_string());
         Ok((response, location))
+    }
+
+    /// Sends a file to where it is wanted, once.
+    pub(crate) fn upload_file(
+        &self,
+        (url, endpoint): (&str, &Endpoint),
+        content_type: &str,
+        file: &Streamed<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<(), ImageError> {
+        let send = |authorization: Option<&Authorization>| {
+            let (request, at, at_home) =
+                self.request(Method::PUT, url, endpoint, content_type, authorization)?;
+            let request = request.header(header::CONTENT_LENGTH, file.size);
+            let mut reader = file.open()?;
+            let request = request.body(SendBody::from_reader(&mut reader));
+            let request = request.map_err(|error| ImageError::request(&at, error.into()))?;
+            let response = self.agent(&at)?.run(request);
+            let response = response.map_err(|source| Streamed::failure(&at, source))?;
+            Ok(Answer { response, at_home })
+        };
+        let accepted = |status: StatusCode| status.is_success();
+        self.exchange(endpoint, url, &send, accepted, monitor, 0)
+            .map(drop)
     }
 
     /// Whether there is something at a URL.
@@ -156,6 +190,7 @@ impl Client {
         send: &dyn Fn(Option<&Authorization>) -> Result<Answer, ImageError>,
         accepted: impl Fn(StatusCode) -> bool,
         monitor: &dyn Monitor,
+        retries: u32,
     ) -> Result<Response<Body>, ImageError> {
         let mut attempt = 0;
         let mut challenged = false;
@@ -182,7 +217,7 @@ impl Client {
                 Err(error) => (error, None),
             };
             attempt += 1;
-            if !error.is_transient() || attempt > self.retries {
+            if !error.is_transient() || attempt > retries {
                 return Err(error);
             }
             self.pause(attempt, pause, monitor)?;
@@ -233,21 +268,40 @@ impl Client {
         upload: &Upload<'_>,
         authorization: Option<&Authorization>,
     ) -> Result<Answer, ImageError> {
-        let home = parse_url(&self.url(upload.endpoint, ""))?;
-        let at = parse_url(upload.url)?;
-        let at_home = same_origin(&home, &at);
-        let mut request = Request::builder()
-            .method(upload.method.clone())
-            .uri(&at)
-            .header(header::CONTENT_TYPE, upload.content_type);
-        if let Some(authorization) = authorization.filter(|_| at_home) {
-            request = request.header(header::AUTHORIZATION, authorization.header());
-        }
+        let (request, at, at_home) = self.request(
+            upload.method.clone(),
+            upload.url,
+            upload.endpoint,
+            upload.content_type,
+            authorization,
+        )?;
         let request = request.body(upload.body);
         let request = request.map_err(|error| ImageError::request(&at, error.into()))?;
         let response = self.agent(&at)?.run(request);
         let response = response.map_err(|source| ImageError::request(&at, source))?;
         Ok(Answer { response, at_home })
+    }
+
+    /// A request without its body, where it goes, and whether that is the host whose credentials it may carry.
+    fn request(
+        &self,
+        method: Method,
+        url: &str,
+        endpoint: &Endpoint,
+        content_type: &str,
+        authorization: Option<&Authorization>,
+    ) -> Result<(Builder, Uri, bool), ImageError> {
+        let home = parse_url(&self.url(endpoint, ""))?;
+        let at = parse_url(url)?;
+        let at_home = same_origin(&home, &at);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(&at)
+            .header(header::CONTENT_TYPE, content_type);
+        if let Some(authorization) = authorization.filter(|_| at_home) {
+            request = request.header(header::AUTHORIZATION, authorization.header());
+        }
+        Ok((request, at, at_home))
     }
 
     /// Sends a request for a token, which goes to another host than the registry's as a rule.
@@ -443,7 +497,7 @@ struct ErrorItem {
 }
 
 impl ImageError {
-    fn request(uri: &Uri, source: ureq::Error) -> Self {
+    pub(super) fn request(uri: &Uri, source: ureq::Error) -> Self {
         // What stands behind a question mark may be a secret of its own: a signed link to a store.
         let url = uri.to_string();
         let url = url.split('?').next().unwrap_or_default().to_owned();

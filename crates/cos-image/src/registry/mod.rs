@@ -1,5 +1,6 @@
 //! Images in registries (OCI distribution-spec).
 
+mod artifact;
 mod auth;
 mod blob;
 mod cache;
@@ -7,13 +8,18 @@ mod client;
 mod credentials;
 mod mirror;
 mod push;
+mod referrers;
 mod signatures;
+mod streamed;
 mod tags;
 mod tls;
 
 use crate::document::{self, Found, Repository};
 use crate::{Digest, ImageError, Options, Reference};
-pub use push::Publisher;
+#[cfg(feature = "fuzzing")]
+pub(crate) use artifact::read_artifact;
+pub use artifact::{Artifact, ArtifactFile, artifacts};
+pub use push::{FileContent, NewArtifact, NewFile, Publisher};
 #[cfg(feature = "fuzzing")]
 pub(crate) use signatures::read_lists as read_signature_lists;
 pub use signatures::{Attachment, signatures};
@@ -199,6 +205,46 @@ impl RemoteRepository {
         }
         Ok((bytes, media_type))
     }
+
+    /// What a tag names; `None` where there is no such tag.
+    fn tagged(
+        &self,
+        endpoint: &Endpoint,
+        tag: &str,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Vec<u8>>, ImageError> {
+        match self.fetch_manifest(endpoint, tag, monitor) {
+            Ok((bytes, _)) => Ok(Some(bytes)),
+            Err(ImageError::Status { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn by_digest(
+        &self,
+        endpoint: &Endpoint,
+        digest: &Digest,
+        monitor: &dyn Monitor,
+    ) -> Result<Vec<u8>, ImageError> {
+        let (bytes, _) = self.fetch_manifest(endpoint, &digest.to_string(), monitor)?;
+        document::check_digest(format!("manifest {digest}"), digest, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Opens a blob behind its first `offset` bytes.
+    fn open_blob<'r>(
+        &'r self,
+        digest: &Digest,
+        size: u64,
+        offset: u64,
+        monitor: &'r dyn Monitor,
+    ) -> Result<blob::BlobReader<'r>, ImageError> {
+        self.any_endpoint(monitor, |endpoint| {
+            let url = self.client.url(endpoint, &format!("blobs/{digest}"));
+            let place = (endpoint.clone(), url);
+            blob::BlobReader::open(&self.client, place, size, offset, monitor)
+        })
+    }
 }
 
 impl Repository for RemoteRepository {
@@ -208,11 +254,8 @@ impl Repository for RemoteRepository {
         _size: u64,
         monitor: &dyn Monitor,
     ) -> Result<Vec<u8>, ImageError> {
-        let version = digest.to_string();
         self.any_endpoint(monitor, |endpoint| {
-            let (bytes, _) = self.fetch_manifest(endpoint, &version, monitor)?;
-            document::check_digest(format!("manifest {digest}"), digest, &bytes)?;
-            Ok(bytes)
+            self.by_digest(endpoint, digest, monitor)
         })
     }
 
@@ -226,13 +269,7 @@ impl Repository for RemoteRepository {
         size: u64,
         monitor: &'r dyn Monitor,
     ) -> Result<Box<dyn Read + Send + 'r>, ImageError> {
-        let open = |offset: u64| {
-            self.any_endpoint(monitor, |endpoint| {
-                let url = self.client.url(endpoint, &format!("blobs/{digest}"));
-                let place = (endpoint.clone(), url);
-                blob::BlobReader::open(&self.client, place, size, offset, monitor)
-            })
-        };
+        let open = |offset: u64| self.open_blob(digest, size, offset, monitor);
         let Some(directory) = &self.kept_blobs else {
             return Ok(Box::new(open(0)?));
         };

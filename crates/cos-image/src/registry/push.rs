@@ -1,16 +1,20 @@
-//! Putting signatures beside an image.
+//! Putting signatures and other artifacts beside an image.
 
+use super::artifact::TITLE;
 use super::client::{self, Client, Upload};
 use super::mirror::{self, Endpoint};
-use super::signatures::{referrers_tag, signature_tag};
+use super::referrers::referrers_tag;
+use super::signatures::signature_tag;
+use super::streamed::Streamed;
 use super::{ACCEPT, Attachment};
 use crate::document::{self, json};
 use crate::registry::client::Get;
 use crate::{Digest, ImageError, Options, Reference};
-use cos_events::Monitor;
+use cos_events::{Monitor, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as value};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use ureq::http::Method;
 
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -44,6 +48,57 @@ struct Layers {
 struct Manifests {
     #[serde(default)]
     manifests: Vec<Value>,
+}
+
+/// An artifact that is to be put beside an image.
+#[derive(Debug, Clone)]
+pub struct NewArtifact {
+    /// What it is.
+    pub artifact_type: String,
+    /// The manifest that it refers to.
+    pub subject: Digest,
+    /// Its files.
+    pub files: Vec<NewFile>,
+    /// Annotations of its manifest.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A file of a new artifact.
+#[derive(Debug, Clone)]
+pub struct NewFile {
+    /// What it is.
+    pub media_type: String,
+    /// Its annotations, of which one is its name, where it has one.
+    pub annotations: BTreeMap<String, String>,
+    /// Its bytes.
+    pub content: FileContent,
+}
+
+/// Where the bytes of a file are.
+#[derive(Debug, Clone)]
+pub enum FileContent {
+    /// Here.
+    Bytes(Vec<u8>),
+    /// In a file, which is read while it is sent.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Its digest.
+        digest: Digest,
+        /// How many bytes it has.
+        size: u64,
+    },
+}
+
+impl NewFile {
+    /// A file with a name.
+    pub fn named(name: &str, media_type: &str, content: FileContent) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            annotations: BTreeMap::from([(TITLE.to_owned(), name.to_owned())]),
+            content,
+        }
+    }
 }
 
 /// Writes to one repository, of the registry itself.
@@ -99,7 +154,11 @@ impl<'p> Publisher<'p> {
                 let limit = self.options.limits.signatures;
                 if layers.len() >= limit {
                     let image = format!("{}@{digest}", self.endpoint.repository);
-                    return Err(ImageError::TooManySignatures { image, limit });
+                    return Err(ImageError::TooManyReferrers {
+                        image,
+                        what: "signatures",
+                        limit,
+                    });
                 }
                 let bytes = match self.fetch(&layer) {
                     Ok(bytes) => bytes,
@@ -142,22 +201,19 @@ impl<'p> Publisher<'p> {
         Ok(Digest::sha256(&manifest))
     }
 
-    /// Puts a document beside what `digest` names, as a referrer of this type; where the registry does
-    /// not know referrers, into the list that stands for them. Returns its manifest's digest.
-    pub fn add_referrer(
-        &self,
-        digest: &Digest,
-        artifact_type: &str,
-        document: &Attachment,
-        annotations: &BTreeMap<String, String>,
-    ) -> Result<Digest, ImageError> {
+    /// Puts an artifact beside the image that it refers to; where the registry does not know referrers, into
+    /// the list that stands for them. Returns its manifest's digest; the same artifact has the same.
+    pub fn add_referrer(&self, artifact: &NewArtifact) -> Result<Digest, ImageError> {
+        let layers = artifact.files.iter().map(|file| self.file(file));
+        let layers = layers.collect::<Result<Vec<_>, _>>()?;
+        let (kind, annotations) = (&artifact.artifact_type, &artifact.annotations);
         let manifest = value!({
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
-            "artifactType": artifact_type,
+            "artifactType": kind,
             "config": self.blob(EMPTY_TYPE, EMPTY)?,
-            "layers": [self.layer(document)?],
-            "subject": self.describe(digest)?,
+            "layers": layers,
+            "subject": self.describe(&artifact.subject)?,
             "annotations": annotations,
         });
         let manifest = manifest.to_string().into_bytes();
@@ -168,10 +224,10 @@ impl<'p> Publisher<'p> {
                 media_type: MANIFEST_TYPE.to_owned(),
                 digest: own.to_string(),
                 size: manifest.len() as u64,
-                artifact_type: Some(artifact_type.to_owned()),
+                artifact_type: Some(kind.clone()),
                 annotations: annotations.clone(),
             };
-            self.list_referrer(digest, &descriptor)?;
+            self.list_referrer(&artifact.subject, &descriptor)?;
         }
         Ok(own)
     }
@@ -204,19 +260,28 @@ impl<'p> Publisher<'p> {
         let bytes = self.manifest(&name)?.unwrap_or_default();
         document::check_digest(format!("manifest {digest}"), digest, &bytes)?;
         let typed: Typed = json(&bytes, || format!("manifest {digest}"))?;
-        Ok(Descriptor {
-            media_type: typed.media_type.unwrap_or_else(|| MANIFEST_TYPE.to_owned()),
-            digest: name,
-            size: bytes.len() as u64,
-            artifact_type: None,
-            annotations: BTreeMap::new(),
-        })
+        let media_type = typed.media_type.as_deref().unwrap_or(MANIFEST_TYPE);
+        Ok(describe(media_type, digest, bytes.len() as u64))
     }
 
     fn layer(&self, attachment: &Attachment) -> Result<Descriptor, ImageError> {
         let descriptor = self.blob(&attachment.media_type, &attachment.bytes)?;
         Ok(Descriptor {
             annotations: attachment.annotations.clone(),
+            ..descriptor
+        })
+    }
+
+    fn file(&self, file: &NewFile) -> Result<Descriptor, ImageError> {
+        let descriptor = match &file.content {
+            FileContent::Bytes(bytes) => self.blob(&file.media_type, bytes)?,
+            FileContent::File { path, digest, size } => {
+                self.send_file(path, digest, *size)?;
+                describe(&file.media_type, digest, *size)
+            }
+        };
+        Ok(Descriptor {
+            annotations: file.annotations.clone(),
             ..descriptor
         })
     }
@@ -255,25 +320,63 @@ impl<'p> Publisher<'p> {
     /// Puts a blob, unless it is there.
     fn blob(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, ImageError> {
         let digest = Digest::sha256(bytes);
-        let url = |rest: &str| self.client.url(&self.endpoint, rest);
-        let there = url(&format!("blobs/{digest}"));
-        if !self.client.exists(&there, &self.endpoint, self.monitor)? {
-            let (_, location) = self.send(Method::POST, &url("blobs/uploads/"), BYTES, &[])?;
-            let location = location.ok_or_else(|| ImageError::NoUploadLocation {
-                what: format!("blob {digest}"),
-                registry: self.endpoint.host.clone(),
-            })?;
-            let separator = if location.contains('?') { '&' } else { '?' };
-            let location = format!("{location}{separator}digest={digest}");
+        if !self.has(&digest)? {
+            let location = self.upload_place(&digest)?;
             self.send(Method::PUT, &location, BYTES, bytes)?;
         }
-        Ok(Descriptor {
-            media_type: media_type.to_owned(),
-            digest: digest.to_string(),
-            size: bytes.len() as u64,
-            artifact_type: None,
-            annotations: BTreeMap::new(),
-        })
+        Ok(describe(media_type, &digest, bytes.len() as u64))
+    }
+
+    /// Puts a blob that is in a file, unless it is there. When the line is cut it is sent anew from its
+    /// beginning, to another place: what a registry kept of the first try is its secret.
+    fn send_file(&self, path: &Path, digest: &Digest, size: u64) -> Result<(), ImageError> {
+        if self.has(digest)? {
+            return Ok(());
+        }
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        let label = format!("send {}", name.to_string_lossy());
+        let mut attempt = 0;
+        loop {
+            let location = self.upload_place(digest)?;
+            let task = Task::bytes(self.monitor, label.as_str(), Some(size));
+            let file = Streamed {
+                path,
+                size,
+                task: &task,
+                monitor: self.monitor,
+            };
+            let place = (location.as_str(), &self.endpoint);
+            let error = match self.client.upload_file(place, BYTES, &file, self.monitor) {
+                Ok(()) => {
+                    task.finish();
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            attempt += 1;
+            if !error.is_transient() || attempt > self.client.retries {
+                return Err(error);
+            }
+            drop(task);
+            self.client.pause(attempt, None, self.monitor)?;
+        }
+    }
+
+    fn has(&self, digest: &Digest) -> Result<bool, ImageError> {
+        let url = self.client.url(&self.endpoint, &format!("blobs/{digest}"));
+        self.client.exists(&url, &self.endpoint, self.monitor)
+    }
+
+    /// Where a blob is to be sent.
+    fn upload_place(&self, digest: &Digest) -> Result<String, ImageError> {
+        let url = self.client.url(&self.endpoint, "blobs/uploads/");
+        let (_, location) = self.send(Method::POST, &url, BYTES, &[])?;
+        let location = location.ok_or_else(|| ImageError::NoUploadLocation {
+            what: format!("blob {digest}"),
+            registry: self.endpoint.host.clone(),
+        })?;
+        let separator = if location.contains('?') { '&' } else { '?' };
+        Ok(format!("{location}{separator}digest={digest}"))
     }
 
     /// Puts a manifest; whether the registry knows that it refers to another one.
@@ -306,5 +409,15 @@ impl<'p> Publisher<'p> {
         };
         let (response, location) = self.client.upload(&upload, self.monitor)?;
         Ok((response.headers().contains_key("oci-subject"), location))
+    }
+}
+
+fn describe(media_type: &str, digest: &Digest, size: u64) -> Descriptor {
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest: digest.to_string(),
+        size,
+        artifact_type: None,
+        annotations: BTreeMap::new(),
     }
 }

@@ -1,18 +1,17 @@
-//! The signatures beside an image: cosign's tag `sha256-HEX.sig`, and referrers (distribution-spec,
-//! "Listing Referrers") with their tag `sha256-HEX` where a registry does not know those.
+//! The signatures beside an image: under cosign's tag `sha256-HEX.sig`, and among its referrers.
 //!
 //! Everything is fetched by digest and bounded in number and size. Nothing is believed here: what a
 //! signature is worth is another crate's to say.
 
+use super::RemoteRepository;
 use super::client::{self, Get};
 use super::mirror::Endpoint;
-use super::{ACCEPT, RemoteRepository};
+use super::referrers::{Descriptor, Referrers};
 use crate::document::{self, json};
 use crate::{Digest, ImageError, Options, Reference};
 use cos_events::{Monitor, warn};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use ureq::http::header;
 
 /// Media type of the payloads that cosign signs.
 const SIMPLE_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -23,8 +22,6 @@ const ARTIFACT_TYPES: [&str; 2] = [
 ];
 /// Media types of layers that are signatures.
 const LAYER_TYPES: [&str; 2] = ["application/vnd.dev.sigstore.bundle", SIMPLE_TYPE];
-/// Pages of a list of referrers.
-const MAX_PAGES: usize = 16;
 
 /// A document beside an image, as it was fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,30 +42,9 @@ struct Manifest {
     layers: Vec<Descriptor>,
 }
 
-#[derive(Deserialize)]
-struct Index {
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
-    media_type: String,
-    digest: String,
-    size: u64,
-    artifact_type: Option<String>,
-    annotations: Option<BTreeMap<String, String>>,
-}
-
 /// The tag under which cosign keeps the signatures of a digest.
 pub(super) fn signature_tag(digest: &Digest) -> String {
     format!("{}-{}.sig", digest.algorithm().name(), digest.hex())
-}
-
-/// The tag that stands for the list of referrers where a registry has none.
-pub(super) fn referrers_tag(digest: &Digest) -> String {
-    format!("{}-{}", digest.algorithm().name(), digest.hex())
 }
 
 /// Fetches the signatures beside what `digest` names in the repository of `reference`, from its mirrors
@@ -98,7 +74,7 @@ pub fn signatures(
     match failure {
         Some((_, error)) if search.found.is_empty() => Err(error),
         // A bound is not a matter of who is asked.
-        Some((_, error @ ImageError::TooManySignatures { .. })) => Err(error),
+        Some((_, error @ ImageError::TooManyReferrers { .. })) => Err(error),
         Some((endpoint, error)) => {
             let text = format!("{} did not give all signatures: {error}", endpoint.host);
             warn(monitor, text);
@@ -126,7 +102,8 @@ impl Search<'_> {
 
     fn under_tag(&mut self, endpoint: &Endpoint) -> Result<(), ImageError> {
         let tag = signature_tag(self.digest);
-        if let Some(bytes) = self.tagged(endpoint, &tag)? {
+        let repository = self.repository;
+        if let Some(bytes) = repository.tagged(endpoint, &tag, self.monitor)? {
             let manifest: Manifest = json(&bytes, || format!("manifest {tag}"))?;
             self.layers(endpoint, manifest, &tag)?;
         }
@@ -134,99 +111,32 @@ impl Search<'_> {
     }
 
     fn among_referrers(&mut self, endpoint: &Endpoint) -> Result<(), ImageError> {
-        for referrer in self.referrers(endpoint)? {
+        let referrers = self.referrers();
+        for referrer in referrers.list(endpoint, self.found.len(), &is_signature)? {
             self.count(1)?;
-            let (bytes, _) = self.by_digest(endpoint, &referrer)?;
-            let place = format!("referrer {}", referrer.digest);
+            let digest: Digest = referrer.digest.parse()?;
+            let bytes = self.repository.by_digest(endpoint, &digest, self.monitor)?;
+            let place = format!("referrer {digest}");
             let manifest: Manifest = json(&bytes, || place.clone())?;
             self.layers(endpoint, manifest, &place)?;
         }
         Ok(())
     }
 
+    fn referrers(&self) -> Referrers<'_> {
+        Referrers {
+            repository: self.repository,
+            digest: self.digest,
+            what: "signatures",
+            limit: self.options.limits.signatures,
+            monitor: self.monitor,
+        }
+    }
+
     /// Fails when there are this many more than may be.
     fn count(&self, more: usize) -> Result<(), ImageError> {
-        let limit = self.options.limits.signatures;
-        if self.found.len().saturating_add(more) > limit {
-            return Err(ImageError::TooManySignatures {
-                image: format!("{}@{}", self.repository.reference, self.digest),
-                limit,
-            });
-        }
-        Ok(())
-    }
-
-    /// What a tag names; `None` where there is no such tag.
-    fn tagged(&self, endpoint: &Endpoint, tag: &str) -> Result<Option<Vec<u8>>, ImageError> {
-        match self.repository.fetch_manifest(endpoint, tag, self.monitor) {
-            Ok((bytes, _)) => Ok(Some(bytes)),
-            Err(ImageError::Status { status: 404, .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn by_digest(
-        &self,
-        endpoint: &Endpoint,
-        descriptor: &Descriptor,
-    ) -> Result<(Vec<u8>, Digest), ImageError> {
-        let digest: Digest = descriptor.digest.parse()?;
-        let fetched =
-            self.repository
-                .fetch_manifest(endpoint, &digest.to_string(), self.monitor)?;
-        document::check_digest(format!("manifest {digest}"), &digest, &fetched.0)?;
-        Ok((fetched.0, digest))
-    }
-
-    /// The referrers that are signatures.
-    fn referrers(&self, endpoint: &Endpoint) -> Result<Vec<Descriptor>, ImageError> {
-        let client = &self.repository.client;
-        let mut url = client.url(endpoint, &format!("referrers/{}", self.digest));
-        let mut found = Vec::new();
-        for page in 0..MAX_PAGES {
-            let get = Get {
-                url: &url,
-                endpoint,
-                accept: Some(ACCEPT),
-                range: None,
-            };
-            let mut response = match client.get(&get, self.monitor) {
-                Ok(response) => response,
-                // Registries that do not know referrers say so in several ways.
-                Err(ImageError::Status { status, .. })
-                    if page == 0 && matches!(status, 400 | 404 | 405 | 406 | 501) =>
-                {
-                    return self.tagged_referrers(endpoint);
-                }
-                Err(error) => return Err(error),
-            };
-            let link = response.headers().get(header::LINK);
-            let link = link.and_then(|value| next_link(value.to_str().ok()?));
-            let limit = self.repository.manifest_limit;
-            let bytes = client::read_body(response.body_mut(), &url, limit)?;
-            let index: Index = json(&bytes, || url.clone())?;
-            found.extend(index.manifests.into_iter().filter(is_signature));
-            self.count(found.len())?;
-            let Some(link) = link else {
-                return Ok(found);
-            };
-            url = client::follow(&client::parse_url(&url)?, &link)?.to_string();
-        }
-        Err(ImageError::EndlessSignatures {
-            image: format!("{}@{}", self.repository.reference, self.digest),
-            limit: MAX_PAGES,
-        })
-    }
-
-    fn tagged_referrers(&self, endpoint: &Endpoint) -> Result<Vec<Descriptor>, ImageError> {
-        let tag = referrers_tag(self.digest);
-        let Some(bytes) = self.tagged(endpoint, &tag)? else {
-            return Ok(Vec::new());
-        };
-        let index: Index = json(&bytes, || format!("index {tag}"))?;
-        let found: Vec<Descriptor> = index.manifests.into_iter().filter(is_signature).collect();
-        self.count(found.len())?;
-        Ok(found)
+        self.referrers()
+            .count(self.found.len().saturating_add(more))
     }
 
     /// Fetches those layers of a manifest that are signatures.
@@ -314,25 +224,16 @@ fn is_signature(referrer: &Descriptor) -> bool {
     }
 }
 
-/// The next page of a `Link` header (RFC 8288).
-fn next_link(text: &str) -> Option<String> {
-    let (target, parameters) = text.trim().strip_prefix('<')?.split_once('>')?;
-    parameters
-        .contains("next")
-        .then(|| target.to_owned())
-        .filter(|target| !target.is_empty())
-}
-
 /// Reads what a registry says are the signatures of an image: a manifest, and a list of referrers. For
 /// the fuzz target.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn read_lists(manifest: &[u8], index: &[u8], link: &str) -> usize {
     let what = || "fuzz".to_owned();
     let layers = json::<Manifest>(manifest, what).map_or(0, |it| it.layers.len());
-    let referrers = json::<Index>(index, what).map_or(0, |it| {
+    let referrers = json::<super::referrers::Index>(index, what).map_or(0, |it| {
         it.manifests.iter().filter(|it| is_signature(it)).count()
     });
-    layers + referrers + usize::from(next_link(link).is_some())
+    layers + referrers + usize::from(super::referrers::next_link(link).is_some())
 }
 
 #[cfg(test)]
@@ -340,18 +241,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_and_links_are_those_of_others() {
-        let digest = Digest::sha256(b"");
-        assert!(signature_tag(&digest).starts_with("sha256-e3b0c442"));
-        assert!(signature_tag(&digest).ends_with("b855.sig"));
-        assert!(referrers_tag(&digest).ends_with("b855"));
-        let link = "</v2/a/referrers/sha256:00?n=2&last=x>; rel=\"next\"";
-        assert_eq!(
-            next_link(link).as_deref(),
-            Some("/v2/a/referrers/sha256:00?n=2&last=x")
-        );
-        for none in ["", "<>; rel=\"next\"", "</x>; rel=\"prev\"", "/x; rel=next"] {
-            assert_eq!(next_link(none), None, "{none}");
-        }
+    fn tags_are_those_of_others() {
+        let tag = signature_tag(&Digest::sha256(b""));
+        assert!(tag.starts_with("sha256-e3b0c442") && tag.ends_with("b855.sig"));
     }
 }

@@ -24,6 +24,8 @@ use uuid::Uuid;
 pub(crate) const MAX_CLOUD_CONFIG: u64 = 1 << 20;
 /// COS_PERSISTENT is made small and grows to whole disks: its journal is sized for that.
 const PERSISTENT_JOURNAL: u64 = 32 * MIB;
+/// What encryption takes of COS_OEM, with room to spare.
+const ENCRYPTION_HEADER: u64 = 4 * MIB;
 /// Seconds the boot menu waits.
 const MENU_TIMEOUT: u32 = 2;
 
@@ -112,12 +114,15 @@ fn prepare(
         monitor,
     )?;
     let sizes = |files: &[PlacedFile]| files.iter().map(|file| file.size).collect();
-    let content = ContentSizes {
+    let mut content = ContentSizes {
         snapshot: payload.sizes(),
         loader: sizes(&payload.efi),
         program: payload.program_size(),
         oem: sizes(&oem),
     };
+    if request.sealing.as_ref().is_some_and(SealingKeys::encrypt) {
+        content.oem.push(ENCRYPTION_HEADER);
+    }
     let plan = DiskPlan::new(
         &request.sizes,
         &Extras::default(),

@@ -154,11 +154,8 @@ impl Payload {
         let more = KernelArguments::new(&request.kernel_arguments)?;
         let directory = request.make_temp_dir()?;
         let mut loaded = load(&request.image, directory.path(), monitor)?;
-        let boot = loaded.boot_files()?;
         let choice = request.image.compression;
-        loaded.fit_kernel(choice, boot.kernel_version(), directory.path(), monitor)?;
-        // Re-reading finds the contents where fit_kernel may have moved them.
-        let boot = loaded.boot_files()?;
+        let boot = loaded.fitted_boot_files(choice, directory.path(), monitor)?;
         let described = Described {
             source: request.image.source.to_string(),
             follows: None,

@@ -1,7 +1,9 @@
 //! Hooks inside the new root, and what becomes of their changes: a new root image.
 
 use super::{HookError, NewRoot, RootImage};
+use crate::OpsError;
 use crate::build::payload::create;
+use crate::deploy::free_bytes;
 use crate::root::convert::{CompressionChoice, ImageRequest, load};
 use crate::trust::Gate;
 use cos_events::Monitor;
@@ -22,6 +24,9 @@ const LENT: [&str; 7] = [
     "/oem",
     "/usr/local",
 ];
+
+/// What is needed besides a second root image.
+const MARGIN: u64 = 4 << 20;
 
 /// What is changed, and what overlayfs needs beside it.
 const UPPER: &str = "layer/upper";
@@ -44,6 +49,7 @@ pub fn changed(
     if !tree.is_changed()? {
         return Ok(None);
     }
+    leave_room(root)?;
     let platform = PlatformChoice::Prefer(Platform::linux(std::env::consts::ARCH));
     let request = ImageRequest {
         source: Source::Directory(tree.merged()),
@@ -58,6 +64,17 @@ pub fn changed(
     let path = root.scratch.join(ROOT_IMAGE);
     let verity = loaded.write_root(&create(&path)?, None, monitor)?;
     Ok(Some(NewRoot { path, verity }))
+}
+
+/// The root image that is made of the changed tree lies beside the first until it takes its place.
+fn leave_room(root: &RootImage<'_>) -> Result<(), HookError> {
+    let needed = fs_err::metadata(root.path)?.len() + MARGIN;
+    let free = free_bytes(root.scratch)?;
+    if free < needed {
+        let path = root.scratch.to_owned();
+        return Err(OpsError::Space { path, needed, free }.into());
+    }
+    Ok(())
 }
 
 /// The new root, mounted with a writable layer over it. Unmounted when dropped.

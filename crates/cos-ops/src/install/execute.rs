@@ -153,7 +153,7 @@ impl<'w> Writer<'w> {
         let device = self.attach(&planned, false)?;
         let mounted = self.mount(&device, "rw", Role::State)?;
         let store = Store::new(mounted.path());
-        Ok(trust::renew_floor(&store, &self.request.tpm, None, None)?)
+        Ok(trust::renew_floor(&store, &self.request.tpm)?)
     }
 
     fn mount(

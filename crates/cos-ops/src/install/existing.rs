@@ -226,7 +226,7 @@ pub(super) fn write(
             let store = Store::new(mounted.path());
             deploy::commit(&store, &BootRecord::default(), id)?;
             if role == Role::State {
-                trust::renew_floor(&store, &request.tpm, None, None)?;
+                trust::renew_floor(&store, &request.tpm)?;
             }
             Ok::<_, InstallError>(())
         })?;

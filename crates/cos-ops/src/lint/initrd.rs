@@ -15,7 +15,7 @@ const MAX_UNPACKED: u64 = 4 << 30;
 
 /// Why an initrd could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum InitrdError {
+pub(crate) enum InitrdError {
     /// The bytes could not be read or decompressed.
     #[error("cannot read the initrd")]
     Read(#[from] io::Error),
@@ -28,7 +28,7 @@ pub(super) enum InitrdError {
 }
 
 /// Whether an initrd holds a file at `path` (no leading slash).
-pub(super) fn contains(initrd: impl Read, path: &[u8]) -> Result<bool, InitrdError> {
+pub(crate) fn contains(initrd: impl Read, path: &[u8]) -> Result<bool, InitrdError> {
     let mut reader = BufReader::with_capacity(1 << 16, initrd);
     loop {
         match next_format(&mut reader)? {

@@ -3,6 +3,8 @@
 mod checks;
 mod initrd;
 
+pub(crate) use initrd::contains as initrd_contains;
+
 use crate::OpsError;
 use crate::root::convert::{ImageRequest, Loaded, load};
 use cos_events::Monitor;

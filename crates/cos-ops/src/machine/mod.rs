@@ -122,6 +122,9 @@ pub struct BootReport {
     /// Whether a sealed system runs.
     #[serde(default)]
     pub sealed: bool,
+    /// Whether its data are encrypted.
+    #[serde(default)]
+    pub encrypted: bool,
     /// Whether changes to persistent paths are kept.
     #[serde(default)]
     pub persistent: bool,

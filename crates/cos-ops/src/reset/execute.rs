@@ -1,17 +1,17 @@
 //! Carrying a reset out.
 
 use super::partitions::{mount, release};
-use super::{Fate, Prepared, ResetError, ResetRequest, floor};
+use super::{Fate, Prepared, ResetError, ResetRequest};
 use crate::build::payload::{Payload, PlacedFile, step};
-use crate::deploy;
+use crate::deploy::{self, DeployError};
 use crate::hooks::Hooks;
 use crate::machine::BootRecord;
 use crate::sealed::Loader;
 use cos_disk::ext4::{self, Ext4Content, Ext4Entry, Ext4Options, Ext4Tools};
 use cos_disk::live::{FileSystem, Maker, claim};
-use cos_disk::sparse;
+use cos_disk::{Source, sparse};
 use cos_events::{Monitor, Task};
-use cos_store::{Action, Store};
+use cos_store::{Action, Store, VERSION_FLOOR, VersionFloor};
 use cos_sys::probe::{self, label_on};
 use fs_err::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -64,7 +64,9 @@ pub(super) fn run(
     }
     if matches!(prepared.fate, Fate::Anew { .. }) {
         step(monitor, "write COS_STATE", || {
-            let entries = payload.files.iter().cloned().map(entry).collect::<Vec<_>>();
+            let mut entries = payload.files.iter().cloned().map(entry).collect::<Vec<_>>();
+            // At no moment is there a machine that may go back.
+            entries.extend(floor(&prepared.new_floor(&request.tpm)));
             format(&tools, state, "COS_STATE", payload, &entries)
         })?;
     }
@@ -72,13 +74,13 @@ pub(super) fn run(
     let mounted = mount(state, "ext4", "rw", scratch)?;
     let store = Store::new(mounted.path());
     deploy::write(&store, payload, "COS_STATE", monitor)?;
+    mend_floor(&store, request, prepared)?;
     hooks
         .after()
         .map_err(|source| deploy::hook("after", Action::Reset, "", source))?;
     step(monitor, "switch COS_STATE", || {
         deploy::commit(&store, &record, &payload.snapshot.id).map_err(ResetError::from)
     })?;
-    floor::keep(request, prepared, &store, monitor);
     drop(mounted);
     for wipe in &wipes {
         // The new system is committed: nothing is left half done from here on.
@@ -93,6 +95,30 @@ pub(super) fn run(
         task.finish();
     }
     Ok(())
+}
+
+/// Notes the floor of a machine where it was lost. Nothing is deployed unasked while it is.
+fn mend_floor(
+    store: &Store,
+    request: &ResetRequest,
+    prepared: &Prepared,
+) -> Result<(), ResetError> {
+    let is_kept = matches!(prepared.fate, Fate::Kept { .. });
+    if is_kept && prepared.floor.lost().is_some() {
+        let mended = store.set_floor(&prepared.new_floor(&request.tpm));
+        mended.map_err(DeployError::from)?;
+    }
+    Ok(())
+}
+
+/// The note of the floor, as a file of a new file system.
+fn floor(floor: &VersionFloor) -> Option<Ext4Entry> {
+    let text = floor.to_text()?;
+    Some(Ext4Entry {
+        path: VERSION_FLOOR.to_owned(),
+        mode: 0o644,
+        content: Ext4Content::File(Source::Bytes(text.into_bytes())),
+    })
 }
 
 fn entry(file: PlacedFile) -> Ext4Entry {

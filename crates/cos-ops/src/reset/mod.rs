@@ -6,7 +6,6 @@
 
 mod error;
 mod execute;
-mod floor;
 mod partitions;
 
 pub use error::ResetError;
@@ -14,16 +13,17 @@ pub use partitions::ResetPartitions;
 
 use crate::build::payload::Payload;
 use crate::build::sizes::Bytes;
-use crate::deploy::{self, SnapshotSource};
+use crate::deploy::{self, DeployError, SnapshotSource};
 use crate::error::chain;
 use crate::hooks::{Hooks, NoHooks};
 use crate::machine::Mode;
+use crate::trust::{self, Floor, FloorQuestion};
 use cos_events::{Monitor, warn};
-use cos_store::{Action, Snapshot, Store};
+use cos_store::{Action, Snapshot, Store, VersionFloor};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to reset, and to what.
 #[derive(Debug, Clone)]
@@ -80,6 +80,9 @@ pub struct ResetResult {
     pub snapshot: Snapshot,
     /// What becomes of the old system.
     pub fate: Fate,
+    /// Why the highest version that was good here is not known any more, where it is not: it is noted anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<String>,
     /// Labels of the partitions that are made anew besides.
     pub wipes: Vec<&'static str>,
 }
@@ -102,6 +105,9 @@ impl fmt::Display for ResetResult {
                 "{device} (COS_STATE): made anew, as {reason}; until that is done, only recovery boots"
             )?,
         }
+        if let Some(reason) = &self.floor {
+            writeln!(f, "version floor: {}", anew(reason))?;
+        }
         for label in &self.wipes {
             writeln!(f, "{label}: everything on it is lost")?;
         }
@@ -113,11 +119,23 @@ impl fmt::Display for ResetResult {
     }
 }
 
+/// What is said of a floor that is lost.
+fn anew(reason: &str) -> String {
+    format!("made anew, as it cannot be believed ({reason})")
+}
+
 struct Prepared {
     payload: Payload,
+    floor: Floor,
     fate: Fate,
-    /// The version floor that COS_STATE has, where it can be believed.
-    floor: Option<String>,
+}
+
+impl Prepared {
+    /// The version floor of the machine that was reset.
+    fn new_floor(&self, tpm: &Path) -> VersionFloor {
+        let version = self.payload.snapshot.image_version.as_deref();
+        trust::floor_in_step(tpm, self.floor.after_reset(version).as_deref())
+    }
 }
 
 /// Says what a reset would do; writes nothing but temporary data.
@@ -142,6 +160,9 @@ pub fn reset(
             format!("COS_STATE is made anew, as {reason}; until that is done, only recovery boots"),
         );
     }
+    if let Some(reason) = prepared.floor.lost() {
+        warn(monitor, format!("the version floor is {}", anew(reason)));
+    }
     execute::run(request, &prepared, hooks, monitor)?;
     if let Err(source) = hooks.post() {
         warn(monitor, format!("hook post-reset failed: {source}"));
@@ -159,6 +180,7 @@ fn result(request: &ResetRequest, prepared: &Prepared, dry_run: bool) -> ResetRe
         device: request.partitions.state.clone(),
         snapshot: prepared.payload.snapshot.clone(),
         fate: prepared.fate.clone(),
+        floor: prepared.floor.lost().map(str::to_owned),
         wipes: wipes
             .into_iter()
             .filter_map(|(label, wiped)| wiped.then_some(label))
@@ -193,37 +215,66 @@ fn prepare(
         hooks,
         monitor,
     )?;
-    let (fate, floor) = fate(request, &payload, monitor)?;
+    let (floor, fate) = fate(request, &payload, monitor)?;
     Ok(Prepared {
         payload,
-        fate,
         floor,
+        fate,
     })
 }
 
-/// Looks at COS_STATE as it is. Returns its version floor as well.
+/// Looks at COS_STATE as it is.
 fn fate(
     request: &ResetRequest,
     payload: &Payload,
     monitor: &dyn Monitor,
-) -> Result<(Fate, Option<String>), ResetError> {
+) -> Result<(Floor, Fate), ResetError> {
     let scratch = payload.directory.path();
     let mounted = match partitions::mount(&request.partitions.state, "ext4", "ro", scratch) {
         Ok(mounted) => mounted,
         Err(error) => {
             let reason = format!("it cannot be mounted ({})", chain(&error));
-            return Ok((Fate::Anew { reason }, None));
+            let floor = Floor::Unreadable(format!("COS_STATE: {}", chain(&error)));
+            return Ok((floor, Fate::Anew { reason }));
         }
     };
     let store = Store::new(mounted.path());
-    floor::refuse_downgrade(request, payload, &store, monitor)?;
+    let floor = Floor::of(&store, &request.tpm);
+    // A floor that nobody knows must not keep the machine from being made whole. One that was set back is the
+    // work of somebody, who may wait for an image.
+    if let Floor::Known(_) | Floor::Doubted(_) = floor {
+        refuse_downgrade(request, payload, &store, monitor)?;
+    }
     let free = deploy::free_bytes(mounted.path()).unwrap_or(0);
-    let floor = crate::trust::believed_floor(&store, &request.tpm);
-    Ok((fate_of(&store, payload, free), floor))
+    let fate = fate_of(&store, &floor, payload, free);
+    Ok((floor, fate))
+}
+
+/// The system that runs may be older than what was good here: it is what a machine goes back to.
+fn refuse_downgrade(
+    request: &ResetRequest,
+    payload: &Payload,
+    store: &Store,
+    monitor: &dyn Monitor,
+) -> Result<(), ResetError> {
+    let SnapshotSource::Image(_) = &request.source else {
+        return Ok(());
+    };
+    let snapshot = &payload.snapshot;
+    let version = snapshot.image_version.as_deref();
+    let version = version.and_then(trust::parse_version);
+    let question = FloorQuestion {
+        image: &snapshot.source,
+        version: version.as_ref(),
+        allow_downgrade: request.allow_downgrade,
+        tpm: &request.tpm,
+    };
+    let asked = question.ask(store, monitor);
+    asked.map_err(|error| DeployError::from(error).into())
 }
 
 /// What becomes of a store with `free` bytes of room.
-fn fate_of(store: &Store, payload: &Payload, free: u64) -> Fate {
+fn fate_of(store: &Store, floor: &Floor, payload: &Payload, free: u64) -> Fate {
     let id = payload.snapshot.id.as_str();
     let old = match store.state() {
         Ok(old) => old,
@@ -238,6 +289,11 @@ fn fate_of(store: &Store, payload: &Payload, free: u64) -> Fate {
             reason: "its snapshots cannot be listed".to_owned(),
         };
     };
+    if let Floor::Unreadable(why) = floor {
+        return Fate::Anew {
+            reason: format!("its version floor cannot be read ({why})"),
+        };
+    }
     // What no state names goes before the new one is written.
     let makes_way = |it: &&cos_store::Installed| !old.snapshots().any(|named| *named == it.id);
     let way: u64 = present.iter().filter(makes_way).map(|it| it.bytes).sum();

@@ -12,8 +12,10 @@ use cos_tree::{ContentStore, NodeKind, Tree};
 use cos_verity::{HashingWriter, Verity};
 use fs_err::File;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Level of `zstd` when none is given: the format's chunks are large, so the fastest level reaches the
 /// size that others need level 3 for.
@@ -26,6 +28,40 @@ pub enum CompressionChoice {
     Auto,
     /// What the user says.
     Fixed(Compression),
+}
+
+/// A text that names no compression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("compression {0:?} is not known")]
+pub struct UnknownCompression(pub String);
+
+impl FromStr for CompressionChoice {
+    type Err = UnknownCompression;
+
+    /// `auto`, `none`, `lz4`, `zstd`, or `zstd:1` to `zstd:19`.
+    fn from_str(text: &str) -> Result<Self, UnknownCompression> {
+        let level = match text {
+            "auto" => return Ok(Self::Auto),
+            "none" => return Ok(Self::Fixed(Compression::None)),
+            "lz4" => return Ok(Self::Fixed(Compression::Lz4)),
+            "zstd" => Some(ZSTD_LEVEL),
+            other => other.strip_prefix("zstd:").and_then(|it| it.parse().ok()),
+        };
+        let level = level.filter(|level| (1..=19).contains(level));
+        let level = level.ok_or_else(|| UnknownCompression(text.chars().take(40).collect()))?;
+        Ok(Self::Fixed(Compression::Zstd { level }))
+    }
+}
+
+impl fmt::Display for CompressionChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Fixed(Compression::None) => f.write_str("none"),
+            Self::Fixed(Compression::Lz4) => f.write_str("lz4"),
+            Self::Fixed(Compression::Zstd { level }) => write!(f, "zstd:{level}"),
+        }
+    }
 }
 
 /// Which image to read, and how.
@@ -60,8 +96,8 @@ pub struct Loaded {
     pub version: Option<semver::Version>,
 }
 
-impl std::fmt::Debug for Loaded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loaded")
             .field("image", &self.image)
             .finish_non_exhaustive()
@@ -117,6 +153,24 @@ impl Loaded {
             });
         }
         Ok(files)
+    }
+
+    /// The same, once the contents are such that the image's own kernel reads the root image.
+    pub fn fitted_boot_files(
+        &mut self,
+        choice: CompressionChoice,
+        temp_dir: &Path,
+        monitor: &dyn Monitor,
+    ) -> Result<BootFiles, OpsError> {
+        let version = self.boot_files()?.kernel_version();
+        self.fit_kernel(choice, version, temp_dir, monitor)?;
+        // Re-reading finds the contents where fit_kernel may have moved them.
+        self.boot_files()
+    }
+
+    /// How the root image is compressed, from here on.
+    pub fn compression(&self) -> CompressionChoice {
+        CompressionChoice::Fixed(self.spool.options().compression)
     }
 
     /// When the image was created, seconds since 1970, if it says so.
@@ -273,4 +327,21 @@ fn copy_contents(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compression_is_read_as_it_is_written() {
+        for text in ["auto", "none", "lz4", "zstd:1", "zstd:19"] {
+            let choice: CompressionChoice = text.parse().unwrap();
+            assert_eq!(choice.to_string(), text);
+        }
+        assert_eq!("zstd".parse(), "zstd:1".parse::<CompressionChoice>());
+        for bad in ["zstd:0", "zstd:20", "zstd:", "gzip", ""] {
+            assert!(bad.parse::<CompressionChoice>().is_err(), "{bad}");
+        }
+    }
 }

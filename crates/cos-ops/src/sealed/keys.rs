@@ -1,14 +1,19 @@
 //! The keys of Secure Boot, in a directory: `PK`, `KEK` and `db`, each as `.key` (private, PEM), `.pem`
-//! (certificate) and `.auth` (the signed update that firmware enrols).
+//! (certificate) and `.auth` (the signed update that firmware enrols). Beside them `pcr`, which no firmware
+//! knows: as `.key` (private, PEM) and `.pem` (public key).
 
 use super::SealedError;
-use cos_efi::{Database, KeyError, SignatureList, SigningKey, Timestamp};
+use cos_efi::{Database, KeyError, PolicyKey, SignatureList, SigningKey, Timestamp};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use serde::Serialize;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use uuid::{Builder, Uuid};
+
+/// The key of systems that may unlock data.
+const POLICY_KEY: &str = "pcr.key";
+const POLICY_PUBLIC_KEY: &str = "pcr.pem";
 
 /// Keys that were made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,6 +34,8 @@ pub struct SealingKeys {
     pub(super) programs: SigningKey,
     /// Signed updates of the firmware's databases, in the order in which they are enrolled.
     pub(super) updates: Vec<(Database, Vec<u8>)>,
+    /// Signs systems that may unlock data, whose data are encrypted.
+    pub(super) policy: Option<PolicyKey>,
 }
 
 /// Makes keys named after `name` into `directory`, which must be empty or not there. `now` is seconds
@@ -77,6 +84,7 @@ pub fn generate(directory: &Path, name: &str, now: i64) -> Result<GeneratedKeys,
         ));
         files.push((file(directory, database, "auth"), 0o644, update));
     }
+    files.extend(policy_files(directory)?);
     // All or nothing: a key beside files of another set would be no use to anybody.
     if let Some((path, ..)) = files
         .iter()
@@ -94,14 +102,21 @@ pub fn generate(directory: &Path, name: &str, now: i64) -> Result<GeneratedKeys,
     })
 }
 
+/// The files of a new key by which data are unlocked, each with its mode.
+fn policy_files(directory: &Path) -> Result<[(PathBuf, u32, Vec<u8>); 2], SealedError> {
+    let key = PolicyKey::generate().map_err(SealedError::Generate)?;
+    let private = key.private_pem().map_err(SealedError::Generate)?;
+    let public = key.public_pem().as_bytes().to_vec();
+    Ok([
+        (directory.join(POLICY_KEY), 0o600, private.into_bytes()),
+        (directory.join(POLICY_PUBLIC_KEY), 0o644, public),
+    ])
+}
+
 impl SealingKeys {
     /// Reads what seals a system from a directory that [`generate`] made: the private key of `db`, and the
     /// updates. The other private keys need not be there.
     pub fn read(directory: &Path) -> Result<Self, SealedError> {
-        let read = |path: PathBuf| match fs_err::read(&path) {
-            Ok(bytes) => Ok(bytes),
-            Err(source) => Err(SealedError::Read { path, source }),
-        };
         let private = file(directory, Database::Allowed, "key");
         let certificate = read(file(directory, Database::Allowed, "pem"))?;
         let pem = read(private.clone())?;
@@ -120,8 +135,40 @@ impl SealingKeys {
                 .into_iter()
                 .map(update)
                 .collect::<Result<_, _>>()?,
+            policy: None,
         })
     }
+
+    /// Reads the key by which data are unlocked as well: what is sealed with it encrypts its data.
+    fn encrypting(mut self, directory: &Path) -> Result<Self, SealedError> {
+        let path = directory.join(POLICY_KEY);
+        let pem = fs_err::read(&path).map_err(|source| SealedError::NoPolicyKey {
+            path: path.clone(),
+            source,
+        })?;
+        let key = PolicyKey::from_pem(&String::from_utf8_lossy(&pem));
+        self.policy = Some(key.map_err(|source| SealedError::Key { path, source })?);
+        Ok(self)
+    }
+
+    /// Reads what seals a system whose data are encrypted, or not.
+    pub fn read_for(directory: &Path, encrypted: bool) -> Result<Self, SealedError> {
+        let keys = Self::read(directory)?;
+        if encrypted {
+            keys.encrypting(directory)
+        } else {
+            Ok(keys)
+        }
+    }
+
+    /// Whether the data of what is sealed with it are encrypted.
+    pub fn encrypt(&self) -> bool {
+        self.policy.is_some()
+    }
+}
+
+fn read(path: PathBuf) -> Result<Vec<u8>, SealedError> {
+    fs_err::read(&path).map_err(|source| SealedError::Read { path, source })
 }
 
 fn file(directory: &Path, database: Database, extension: &str) -> PathBuf {
@@ -152,7 +199,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let directory = temp.path().join("keys");
         let made = generate(&directory, "test", 1_767_323_045).unwrap();
-        assert_eq!(made.files.len(), 9);
+        assert_eq!(made.files.len(), 11);
         let permissions = |name: &str| {
             let meta = fs_err::metadata(directory.join(name)).unwrap();
             meta.permissions().mode() & 0o777
@@ -161,13 +208,20 @@ mod tests {
             (
                 permissions("PK.key"),
                 permissions("db.key"),
-                permissions("db.pem")
+                permissions("db.pem"),
+                permissions("pcr.key")
             ),
-            (0o600, 0o600, 0o644)
+            (0o600, 0o600, 0o644, 0o600)
         );
         let keys = SealingKeys::read(&directory).unwrap();
         let order: Vec<&str> = keys.updates.iter().map(|(it, _)| it.name()).collect();
         assert_eq!(order, ["db", "KEK", "PK"]);
+
+        assert!(!keys.encrypt());
+        assert!(keys.clone().encrypting(&directory).unwrap().encrypt());
+        fs_err::remove_file(directory.join("pcr.key")).unwrap();
+        let error = keys.encrypting(&directory).unwrap_err();
+        assert!(error.to_string().contains("pcr.key"), "{error}");
 
         fs_err::remove_file(directory.join("PK.key")).unwrap();
         assert!(

@@ -3,6 +3,7 @@
 use super::{SealedError, SealingKeys};
 use crate::OpsError;
 use crate::build::payload::{Parts, PlacedFile};
+use crate::lint::initrd_contains;
 use crate::root::boot_files::BootFiles;
 use crate::root::convert::Loaded;
 use crate::root::snapshot::root_hash;
@@ -12,13 +13,18 @@ use cos_boot::{
     loader_configuration, program_name, sealed_command_line, sealed_os_release,
 };
 use cos_disk::Source;
-use cos_efi::{Image, Uki, UkiParts, sign};
+use cos_efi::{Image, Uki, UkiParts, UkiPolicy, sign};
 use cos_store::{FileDigest, PROGRAM, Snapshot};
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Where systemd keeps its loader and stub, from the root of an image.
 const PROGRAMS: &str = "usr/lib/systemd/boot/efi";
+/// What the dracut module of cOS puts into an initrd that can encrypt data.
+const CAN_ENCRYPT: &[u8] = b"usr/lib/cos/encryption";
+/// When data are unlocked: before and after systemd says that the initrd was entered, whether the initrd has the
+/// unit that does or not. Not later, so that a running system cannot.
+const UNLOCKING_PHASES: [&[&str]; 2] = [&[], &["enter-initrd"]];
 /// Seconds the menu waits.
 const MENU_TIMEOUT: u32 = 2;
 
@@ -115,7 +121,7 @@ pub(crate) fn system_program(
         "systemd-stub",
         &format!("{PROGRAMS}/linux{lower}.efi.stub"),
     )?;
-    let system = unified(&stub, boot, snapshot, &Parts::of(directory))?;
+    let system = unified(&stub, boot, snapshot, keys, &Parts::of(directory))?;
     let system = signed(system, keys, "the system")?.into_bytes();
     let path = directory.join(PROGRAM);
     let program = SystemProgram {
@@ -131,17 +137,30 @@ fn unified(
     stub: &[u8],
     boot: &BootFiles,
     snapshot: &Snapshot,
+    keys: &SealingKeys,
     parts: &Parts,
 ) -> Result<Image, OpsError> {
     let part = |path: &Path| fs_err::read(path).map_err(OpsError::Inspect);
     let arguments = KernelArguments::new(&snapshot.kernel_arguments)?;
+    let initrd = part(&parts.initrd)?;
+    if keys.encrypt() {
+        let can = initrd_contains(&*initrd, CAN_ENCRYPT)
+            .map_err(|error| SealedError::Initrd(std::io::Error::other(error)))?;
+        if !can {
+            return Err(SealedError::CannotEncrypt.into());
+        }
+    }
     let parts = UkiParts {
         stub,
         os_release: &sealed_os_release(&boot.title),
-        command_line: &sealed_command_line(&root_hash(snapshot)?, &arguments),
+        command_line: &sealed_command_line(&root_hash(snapshot)?, &arguments, keys.encrypt()),
         release: &boot.manifest.kernel_release,
         kernel: &part(&parts.kernel)?,
-        initrd: &part(&parts.initrd)?,
+        initrd: &initrd,
+        policy: keys.policy.as_ref().map(|key| UkiPolicy {
+            key,
+            phases: &UNLOCKING_PHASES,
+        }),
     };
     let uki = Uki::build(&parts).map_err(SealedError::Unified)?;
     Ok(uki.into_image())

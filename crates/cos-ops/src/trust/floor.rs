@@ -5,9 +5,68 @@ use super::parse_version;
 use crate::OpsError;
 use crate::error::chain;
 use cos_events::{Monitor, warn};
-use cos_store::{SnapshotId, Store};
+use cos_store::{SnapshotId, Store, StoreError};
 use semver::Version;
+use std::io;
 use std::path::Path;
+
+/// The floor of a store, as far as it can be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Floor {
+    /// It is known; `None` where no version was good yet.
+    Known(Option<String>),
+    /// It was set back, or nobody is there who could vouch for it: why.
+    Doubted(String),
+    /// What is noted is no version: why.
+    Damaged(String),
+    /// The file system does not give it away: why.
+    Unreadable(String),
+}
+
+impl Floor {
+    /// The floor of a store, on a machine whose TPM is at `tpm` if it has one.
+    pub(crate) fn of(store: &Store, tpm: &Path) -> Self {
+        Self::in_keeper(&FloorKeeper::open(store, tpm))
+    }
+
+    fn in_keeper(keeper: &FloorKeeper<'_>) -> Self {
+        match keeper.standing() {
+            Ok(Standing::Plain(floor) | Standing::Sealed { version: floor, .. }) => match floor {
+                Some(text) if parse_version(&text).is_none() => {
+                    Self::Damaged(format!("{text:?} is no version"))
+                }
+                floor => Self::Known(floor),
+            },
+            Ok(Standing::SetBack(how)) => Self::Doubted(how.to_string()),
+            Ok(Standing::Unproven) => Self::Doubted(FloorError::Unproven(None).to_string()),
+            Err(error) => match &error {
+                StoreError::Read { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+                    Self::Damaged(chain(&error))
+                }
+                _ => Self::Unreadable(chain(&error)),
+            },
+        }
+    }
+
+    /// Why it is made anew, if it must be.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        match self {
+            Self::Known(_) => None,
+            Self::Doubted(why) | Self::Damaged(why) | Self::Unreadable(why) => Some(why),
+        }
+    }
+
+    /// What the floor of a store that is reset to this version is. One that is known stays.
+    pub(crate) fn after_reset(&self, version: Option<&str>) -> Option<String> {
+        match self {
+            Self::Known(floor) => floor.clone(),
+            Self::Doubted(_) | Self::Damaged(_) | Self::Unreadable(_) => {
+                let version = version.and_then(parse_version);
+                version.map(|version| version.to_string())
+            }
+        }
+    }
+}
 
 /// What is to be deployed, and whether it may be older than what was.
 pub(crate) struct FloorQuestion<'q> {
@@ -65,14 +124,14 @@ pub(super) fn lower_to(
     keeper: &mut FloorKeeper<'_>,
     version: Option<&Version>,
 ) -> Result<(), FloorError> {
-    let is_due = match (keeper.standing(), version) {
-        // A floor that cannot be read is replaced by one that can.
-        (Err(_), version) => version.is_some() || keeper.is_armed(),
-        (Ok(Standing::SetBack(_) | Standing::Unproven), _) => true,
-        (Ok(Standing::Plain(floor) | Standing::Sealed { version: floor, .. }), version) => {
+    let is_due = match Floor::in_keeper(keeper) {
+        Floor::Known(floor) => {
             let floor = floor.as_deref().and_then(parse_version);
             floor.zip(version).is_some_and(|(floor, it)| *it < floor)
         }
+        Floor::Doubted(_) => true,
+        // A floor that cannot be read is replaced by one that can.
+        Floor::Damaged(_) | Floor::Unreadable(_) => version.is_some() || keeper.is_armed(),
     };
     if is_due {
         let version = version.map(ToString::to_string);
@@ -107,35 +166,15 @@ pub(super) fn raise_to(keeper: &mut FloorKeeper<'_>, version: &Version) -> Resul
     }
 }
 
-/// The floor of a store, where it can be believed.
-pub(crate) fn believed(store: &Store, tpm: &Path) -> Option<String> {
-    FloorKeeper::open(store, tpm).believed().ok().flatten()
+/// After a store was made anew, a TPM that knows of a floor finds one that is in step.
+pub(crate) fn renew(store: &Store, tpm: &Path) -> Result<(), OpsError> {
+    Ok(renew_in(&mut FloorKeeper::open(store, tpm))?)
 }
 
-/// After a store was made anew, its floor is `kept`, that of the store before; where there was none to be
-/// believed and a TPM knows that there was one, it is `otherwise`.
-pub(crate) fn renew(
-    store: &Store,
-    tpm: &Path,
-    kept: Option<&str>,
-    otherwise: Option<&str>,
-) -> Result<(), OpsError> {
-    Ok(renew_in(
-        &mut FloorKeeper::open(store, tpm),
-        kept,
-        otherwise,
-    )?)
-}
-
-pub(super) fn renew_in(
-    keeper: &mut FloorKeeper<'_>,
-    kept: Option<&str>,
-    otherwise: Option<&str>,
-) -> Result<(), FloorError> {
-    match keeper.standing() {
-        Ok(Standing::Sealed { .. } | Standing::Plain(Some(_))) => Ok(()),
-        Ok(Standing::Plain(None)) if kept.is_none() => Ok(()),
-        _ => keeper.renew(kept.or(otherwise)),
+pub(super) fn renew_in(keeper: &mut FloorKeeper<'_>) -> Result<(), FloorError> {
+    match Floor::in_keeper(keeper) {
+        Floor::Known(_) => Ok(()),
+        _ => keeper.renew(),
     }
 }
 
@@ -145,13 +184,15 @@ mod tests {
     use cos_boot::COS_DIRECTORY;
     use cos_events::Silent;
 
+    const NO_TPM: &str = "/dev/no-such-tpm";
+
     fn ask(store: &Store, version: Option<&str>, allow_downgrade: bool) -> Result<(), OpsError> {
         let version = version.map(|text| Version::parse(text).unwrap());
         let question = FloorQuestion {
             image: "r.example/os",
             version: version.as_ref(),
             allow_downgrade,
-            tpm: Path::new("/dev/no-such-tpm"),
+            tpm: NO_TPM.as_ref(),
         };
         question.ask(store, &Silent)?;
         question.lower(store)
@@ -192,9 +233,32 @@ mod tests {
         for damaged in ["", "not a version"] {
             fs_err::write(temp.path().join("cos/version-floor"), damaged).unwrap();
             assert!(ask(&store, Some("9.0.0"), false).is_err(), "{damaged:?}");
+            assert!(matches!(
+                Floor::of(&store, NO_TPM.as_ref()),
+                Floor::Damaged(_)
+            ));
+            ask(&store, Some("1.0.0"), true).unwrap();
+            assert_eq!(store.version_floor().unwrap().as_deref(), Some("1.0.0"));
         }
-        fs_err::write(temp.path().join("cos/version-floor"), "").unwrap();
-        ask(&store, Some("1.0.0"), true).unwrap();
-        assert_eq!(store.version_floor().unwrap().as_deref(), Some("1.0.0"));
+        fs_err::remove_file(temp.path().join("cos/version-floor")).unwrap();
+        fs_err::create_dir(temp.path().join("cos/version-floor")).unwrap();
+        assert!(matches!(
+            Floor::of(&store, NO_TPM.as_ref()),
+            Floor::Unreadable(_)
+        ));
+    }
+
+    #[test]
+    fn a_reset_keeps_a_floor_that_is_known() {
+        let known = Floor::Known(Some("2.0.0".to_owned()));
+        assert_eq!(known.after_reset(Some("1.0.0")).as_deref(), Some("2.0.0"));
+        assert_eq!(Floor::Known(None).after_reset(Some("1.0.0")), None);
+        let damaged = Floor::Damaged(String::new());
+        assert_eq!(
+            damaged.after_reset(Some("v1.0.0")).as_deref(),
+            Some("1.0.0")
+        );
+        assert_eq!(damaged.after_reset(Some("x")), None);
+        assert_eq!(damaged.after_reset(None), None);
     }
 }

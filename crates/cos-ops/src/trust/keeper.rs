@@ -46,6 +46,14 @@ impl Held {
     fn armed(&self) -> Option<(u64, Key)> {
         self.count.zip(self.key)
     }
+
+    /// A floor for which it vouches, where it vouches for any. Others are not outdated.
+    pub(super) fn in_step(&self, version: Option<&str>) -> VersionFloor {
+        match self.armed() {
+            Some((counted, key)) => sealed(version, counted, &key),
+            None => VersionFloor::plain(version),
+        }
+    }
 }
 
 /// What vouches for floors: a TPM; a made-up one in tests.
@@ -154,11 +162,21 @@ pub(crate) enum Standing {
     Unproven,
 }
 
-/// Whether the TPM at `tpm` vouches for floors.
-pub(crate) fn vouches(tpm: &Path) -> bool {
+/// What the TPM at `tpm` holds, if there is one that can be asked.
+fn held(tpm: &Path) -> Held {
     let counter = TpmCounter::open(tpm).ok().flatten();
     let held = counter.and_then(|mut counter| counter.held().ok());
-    held.is_some_and(|held| held.armed().is_some())
+    held.unwrap_or_default()
+}
+
+/// Whether the TPM at `tpm` vouches for floors.
+pub(crate) fn vouches(tpm: &Path) -> bool {
+    held(tpm).armed().is_some()
+}
+
+/// A floor for a store that is made anew, for which the TPM at `tpm` vouches if it does for any.
+pub(crate) fn in_step(tpm: &Path, version: Option<&str>) -> VersionFloor {
+    held(tpm).in_step(version)
 }
 
 /// The floor of a store, with what vouches for it.
@@ -254,13 +272,9 @@ impl<'k> FloorKeeper<'k> {
         }
     }
 
-    /// Writes a floor that is in step with the TPM, without outdating others: where a store is made anew.
-    pub(crate) fn renew(&mut self, version: Option<&str>) -> Result<(), FloorError> {
-        let floor = match self.held.armed() {
-            Some((counted, key)) => sealed(version, counted, &key),
-            None => VersionFloor::plain(version),
-        };
-        Ok(self.store.set_floor(&floor)?)
+    /// Notes that there is no floor yet, in step with the TPM.
+    pub(crate) fn renew(&mut self) -> Result<(), FloorError> {
+        Ok(self.store.set_floor(&self.held.in_step(None))?)
     }
 
     /// Completes what was cut off, and has the TPM vouch for a floor for which nobody does yet.

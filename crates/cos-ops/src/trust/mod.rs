@@ -10,19 +10,18 @@ mod sign;
 mod tpm_counter;
 mod verify;
 
-pub(crate) use floor::{
-    FloorQuestion, believed as believed_floor, raise as raise_floor, renew as renew_floor,
-};
+pub(crate) use floor::{Floor, FloorQuestion, raise as raise_floor, renew as renew_floor};
 pub use keeper::{FloorError, SetBack};
-pub(crate) use keeper::{FloorKeeper, Standing, vouches};
+pub(crate) use keeper::{FloorKeeper, Standing, in_step as floor_in_step, vouches};
+pub(crate) use sign::sign_digest;
 pub use sign::{SignFormat, SignRequest, SignResult, generate_key, sign};
 pub use verify::{LookedAt, Verification, verify};
 
 use crate::OpsError;
 use cos_events::{Monitor, warn};
-use cos_image::{Attachment, Digest, Options, Resolved, Source};
+use cos_image::{Attachment, Digest, Options, Reference, Resolved, Source};
 use cos_store::{Accepted, SignedBy, Verified};
-use cos_trust::{Approval, Document, LOCAL, Policy, Signer, TrustError};
+use cos_trust::{Approval, Document, LOCAL, Policy, Rule, Signer, TrustError};
 use semver::Version;
 use std::sync::Arc;
 
@@ -162,6 +161,36 @@ impl Guard {
     ) -> Result<(Verified, Option<TrustError>), OpsError> {
         let image = resolved.source().to_string();
         let judged = self.judge(resolved, options, monitor);
+        self.weigh(judged, &image, monitor)
+    }
+
+    /// Whether the rule of an image's repository accepts something that is beside the image, by the signatures
+    /// over its digest. `name` is what it is called in messages.
+    pub(crate) fn check_beside(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        name: &str,
+        options: &Options,
+        monitor: &dyn Monitor,
+    ) -> Result<Verified, OpsError> {
+        let source = Source::Registry(reference.clone());
+        let rule = self.policy.require(&name_of(&source), name)?;
+        let judged = judge_digest(rule, reference, digest, name, options, monitor);
+        let (verified, stale) = self.weigh(judged, name, monitor)?;
+        match stale {
+            Some(stale) => Err(stale.into()),
+            None => Ok(verified),
+        }
+    }
+
+    /// What follows from a verdict, with what the operator allows.
+    fn weigh(
+        &self,
+        judged: Result<Approval, OpsError>,
+        image: &str,
+        monitor: &dyn Monitor,
+    ) -> Result<(Verified, Option<TrustError>), OpsError> {
         let approval = match judged {
             Ok(approval) => approval,
             Err(OpsError::Trust(refusal)) if self.allow_unsigned && refusal.is_refusal() => {
@@ -181,7 +210,7 @@ impl Guard {
             );
             warn(monitor, text);
         }
-        let stale = approval.refuse_stale(&image, self.now).err();
+        let stale = approval.refuse_stale(image, self.now).err();
         let stale = stale.filter(|_| !self.allow_stale);
         Ok((record(&approval), stale))
     }
@@ -201,13 +230,25 @@ impl Guard {
             // Nowhere to ask for signatures, and nothing they could be of.
             return Ok(rule.judge(&image, &[0; 32], &[])?);
         };
-        let documents = if rule.is_insecure() {
-            Vec::new()
-        } else {
-            documents(reference, digest, options, monitor)?
-        };
-        Ok(rule.judge(&image, &sha256(digest), &documents)?)
+        judge_digest(rule, reference, digest, &image, options, monitor)
     }
+}
+
+/// Has a rule judge the signatures over a digest.
+fn judge_digest(
+    rule: &Rule,
+    reference: &Reference,
+    digest: &Digest,
+    image: &str,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<Approval, OpsError> {
+    let documents = if rule.is_insecure() {
+        Vec::new()
+    } else {
+        documents(reference, digest, options, monitor)?
+    };
+    Ok(rule.judge(image, &sha256(digest), &documents)?)
 }
 
 /// The bytes of a digest; those of none where it is of another kind, which nobody signs.
@@ -220,7 +261,7 @@ pub(crate) fn sha256(digest: &Digest) -> [u8; 32] {
 
 /// Fetches the signatures of an image.
 pub(crate) fn documents(
-    reference: &cos_image::Reference,
+    reference: &Reference,
     digest: &Digest,
     options: &Options,
     monitor: &dyn Monitor,

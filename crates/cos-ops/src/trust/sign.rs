@@ -3,7 +3,9 @@
 use super::{document, sha256};
 use crate::OpsError;
 use cos_events::Monitor;
-use cos_image::{Attachment, Digest, Options, Publisher, Reference, Source};
+use cos_image::{
+    Attachment, Digest, FileContent, NewArtifact, NewFile, Options, Publisher, Reference, Source,
+};
 use cos_trust::{
     ANNOTATION_EXPIRES, BUNDLE_TYPE, Document, PREDICATE_TYPE, Policy, PublicKey, Signed,
     SigningKey, TrustError,
@@ -69,6 +71,16 @@ pub fn sign(request: &SignRequest, monitor: &dyn Monitor) -> Result<SignResult, 
             source_name: source.to_string(),
         });
     };
+    sign_digest(request, &digest, monitor)
+}
+
+/// Signs a digest in the repository of the request's reference, whatever it is of.
+pub(crate) fn sign_digest(
+    request: &SignRequest,
+    digest: &Digest,
+    monitor: &dyn Monitor,
+) -> Result<SignResult, OpsError> {
+    let source = Source::Registry(request.reference.clone());
     let expires = request.expires.map(cos_trust::rfc3339);
     let mut annotations = request.annotations.clone();
     annotations.extend(
@@ -79,9 +91,9 @@ pub fn sign(request: &SignRequest, monitor: &dyn Monitor) -> Result<SignResult, 
     let public_pem = request.key.public_pem()?;
     let public = PublicKey::from_pem(&public_pem, "the signing key");
     let public = public.map_err(TrustError::PublicKey)?;
-    let signature = put(request, &digest, &annotations, &public_pem, monitor)?;
-    let there = super::documents(&request.reference, &digest, &request.options, monitor)?;
-    if !there.iter().any(|it| is_by(&public_pem, &digest, it)) {
+    let signature = put(request, digest, &annotations, &public_pem, monitor)?;
+    let there = super::documents(&request.reference, digest, &request.options, monitor)?;
+    if !there.iter().any(|it| is_by(&public_pem, digest, it)) {
         return Err(OpsError::SignatureGone {
             image: source.to_string(),
         });
@@ -133,12 +145,16 @@ fn put(
                     PREDICATE_TYPE.to_owned(),
                 ),
             ]);
-            publisher.add_referrer(
-                digest,
-                BUNDLE_TYPE,
-                &attachment(signed),
-                &manifest_annotations,
-            )
+            publisher.add_referrer(&NewArtifact {
+                artifact_type: BUNDLE_TYPE.to_owned(),
+                subject: digest.clone(),
+                files: vec![NewFile {
+                    media_type: signed.media_type.to_owned(),
+                    annotations: signed.annotations,
+                    content: FileContent::Bytes(signed.bytes),
+                }],
+                annotations: manifest_annotations,
+            })
         }
     };
     put.map_err(failed)

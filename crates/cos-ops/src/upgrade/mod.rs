@@ -6,6 +6,7 @@
 
 mod download;
 mod follow;
+mod sealed;
 mod space;
 
 pub use crate::machine::Target;
@@ -14,7 +15,7 @@ pub use follow::Wanted;
 use crate::OpsError;
 use crate::build::payload::step;
 use crate::hooks::{HookError, Hooks, RootImage};
-use crate::machine::{Access, BootRecord, Machine, MachineError, MountedStore, now};
+use crate::machine::{Access, BootRecord, Machine, MachineError, MountedStore};
 use crate::root::convert::{ImageRequest, load_trusted};
 use crate::root::snapshot::{Described, boot_config, replace_root, write_snapshot};
 use crate::trust::{self, FloorQuestion, Gate, Trusted};
@@ -23,6 +24,7 @@ use cos_config::Config;
 use cos_events::{Monitor, Task, warn};
 use cos_image::Source;
 use cos_store::{Action, Draft, ROOT_IMAGE, Snapshot, SnapshotId, Store, verify_snapshot};
+use sealed::{Seal, Seals};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +59,8 @@ pub struct UpgradeRequest {
     /// Where temporary data may be kept: directories of file systems, the one with more room is taken.
     /// The partition itself is always one of them.
     pub scratch: Vec<PathBuf>,
+    /// The time, seconds since 1970. It is noted, and decides nothing.
+    pub now: i64,
 }
 
 /// What came of it.
@@ -197,6 +201,7 @@ impl Upgrade<'_> {
         let version = trusted.version().cloned();
         let question = self.question(&name, version.as_ref());
         self.ask_floor(store, &question)?;
+        let seals = self.seals(&trusted)?;
         if self.request.extent == Extent::Check {
             return Ok(result(Outcome::Available, None));
         }
@@ -209,7 +214,7 @@ impl Upgrade<'_> {
         }
         store.stage(None)?;
         store.collect(&self.before, &[])?;
-        let id = self.write(store, &source, follows, trusted)?;
+        let id = self.write(store, &source, follows, (trusted, seals))?;
         if self.request.extent == Extent::Download {
             store.stage(Some(&id))?;
             return Ok(result(Outcome::Staged, Some(id)));
@@ -219,6 +224,17 @@ impl Upgrade<'_> {
             removed,
             ..result(Outcome::Committed, Some(id))
         })
+    }
+
+    /// What seals the image. A sealed machine boots nothing else.
+    fn seals(&self, image: &Trusted) -> Result<Option<Seals>, OpsError> {
+        let request = &self.request.image;
+        let (options, gate) = (&request.options, &request.gate);
+        if self.machine.boot.sealed {
+            Seals::find(image, options, gate, self.monitor).map(Some)
+        } else {
+            Seals::find_any(image, options, gate, self.monitor)
+        }
     }
 
     fn question<'q>(
@@ -300,13 +316,19 @@ impl Upgrade<'_> {
         store: &Store,
         source: &Source,
         follows: Option<String>,
-        trusted: Trusted,
+        (image, seals): (Trusted, Option<Seals>),
     ) -> Result<SnapshotId, OpsError> {
-        hook("before-upgrade", self.hooks.before())?;
         let draft = store.draft()?;
-        let snapshot = self.fill(&draft, source, follows, trusted)?;
+        let seal = match seals {
+            Some(seals) if self.machine.boot.sealed => {
+                seals.fetch_program(draft.directory(), self.machine.boot.encrypted, self.monitor)?
+            }
+            seals => seals.and_then(Seals::newest),
+        };
+        hook("before-upgrade", self.hooks.before())?;
+        let snapshot = self.fill(&draft, source, follows, image, seal.as_ref())?;
         let id = snapshot.id.clone();
-        if self.before.snapshots().any(|it| *it == id) && store.is_whole(&id).is_ok() {
+        if self.is_there(store, &snapshot) {
             // The same bytes under another digest: what is there stays, it may be running.
             self.refuse_failed(store, &id)?;
             drop(draft);
@@ -318,17 +340,31 @@ impl Upgrade<'_> {
         Ok(id)
     }
 
+    /// Whether the snapshot is one of this place already.
+    fn is_there(&self, store: &Store, snapshot: &Snapshot) -> bool {
+        let id = &snapshot.id;
+        self.before.snapshots().any(|it| it == id)
+            && store.is_whole(id).is_ok()
+            && store
+                .metadata(id)
+                .is_ok_and(|it| it.program == snapshot.program)
+    }
+
     fn fill(
         &self,
         draft: &Draft,
         source: &Source,
         follows: Option<String>,
         mut trusted: Trusted,
+        seal: Option<&Seal>,
     ) -> Result<Snapshot, OpsError> {
         let bytes = trusted.resolved().size();
         let scratch = space::scratch(draft.directory(), &self.request.scratch, bytes)?;
         let mut request = self.request.image.clone();
         request.options.temp_dir.clone_from(&scratch);
+        if let Some(seal) = seal {
+            request.compression = seal.compression(request.compression);
+        }
         let kept = space::kept_blobs(draft.directory(), &scratch, bytes);
         if let Some(kept) = &kept {
             trusted.keep_blobs(kept.clone());
@@ -338,21 +374,20 @@ impl Upgrade<'_> {
             download::forget(&kept, self.monitor);
         }
         let mut loaded = loaded?;
-        let boot = loaded.boot_files()?;
-        let version = boot.kernel_version();
-        loaded.fit_kernel(request.compression, version, &scratch, self.monitor)?;
-        // Re-reading finds the contents where fit_kernel may have moved them.
-        let boot = loaded.boot_files()?;
+        let boot = loaded.fitted_boot_files(request.compression, &scratch, self.monitor)?;
         let files = boot.kernel.size + boot.initrd.size;
         space::for_snapshot(draft.directory(), loaded.spool.stored(), files)?;
         let described = Described {
             source: source.to_string(),
             follows,
-            machine_arguments: self.machine_arguments()?,
+            machine_arguments: match seal {
+                Some(seal) if seal.boots() => KernelArguments::default(),
+                _ => self.machine_arguments()?,
+            },
             action: Action::Upgrade,
-            time: now(),
+            time: self.request.now,
         };
-        let snapshot = write_snapshot(
+        let mut snapshot = write_snapshot(
             &mut loaded,
             &boot,
             described,
@@ -360,7 +395,16 @@ impl Upgrade<'_> {
             self.monitor,
         )?;
         drop(loaded);
-        self.after_chroot(snapshot, draft)
+        let directory = draft.directory();
+        if let Some(seal) = seal {
+            seal.hold(&mut snapshot, directory, self.monitor)?;
+        }
+        let mut snapshot = self.after_chroot(snapshot, draft)?;
+        if let Some(seal) = seal.filter(|seal| seal.boots()) {
+            seal.hold(&mut snapshot, directory, self.monitor)?;
+            seal.adopt(&mut snapshot)?;
+        }
+        Ok(snapshot)
     }
 
     fn machine_arguments(&self) -> Result<KernelArguments, OpsError> {

@@ -23,6 +23,7 @@ use cos_store::{SnapshotId, Store};
 use cos_testkit::faulty_registry::{Faults, Server};
 use cos_testkit::tools::{need_tool, need_tools};
 use cos_testkit::{process, temp_dir};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -102,6 +103,8 @@ pub(crate) struct Machinery {
     pub(crate) gate: Gate,
     /// Tries after the first, of each request.
     pub(crate) retries: u32,
+    /// What the machine's clock reads, seconds since 1970.
+    pub(crate) clock: i64,
     scratch: Vec<PathBuf>,
     machine: Machine,
     layout: PathBuf,
@@ -141,6 +144,7 @@ impl Machinery {
                     trial: false,
                     fallback: false,
                     sealed: false,
+                    encrypted: false,
                     persistent: true,
                     warnings: Vec::new(),
                 },
@@ -153,6 +157,7 @@ impl Machinery {
             allow_downgrade: false,
             gate: Gate::Open,
             retries: 2,
+            clock: 1_800_000_000,
             scratch: Vec::new(),
             layout,
         };
@@ -220,6 +225,7 @@ impl Machinery {
             force: self.force,
             allow_downgrade: self.allow_downgrade,
             scratch: self.scratch.clone(),
+            now: self.clock,
         }
     }
 
@@ -310,8 +316,29 @@ impl Machinery {
     /// Digest of the image's manifest, as its index says it.
     pub(crate) fn digest(&self) -> String {
         let index = fs_err::read(self.layout.join("index.json")).unwrap();
-        let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
         index["manifests"][0]["digest"].as_str().unwrap().to_owned()
+    }
+
+    /// Gives the registry's image a version: it is another image then.
+    pub(crate) fn release(&self, version: &str) {
+        let index = self.layout.join("index.json");
+        let mut listed: Value = serde_json::from_slice(&fs_err::read(&index).unwrap()).unwrap();
+        let blob = |digest: &str| {
+            self.layout
+                .join("blobs/sha256")
+                .join(&digest["sha256:".len()..])
+        };
+        let old = listed["manifests"][0]["digest"].as_str().unwrap();
+        let mut manifest: Value =
+            serde_json::from_slice(&fs_err::read(blob(old)).unwrap()).unwrap();
+        manifest["annotations"] = json!({"dev.cos.version": version});
+        let bytes = manifest.to_string();
+        let digest = self.server.add_blob(bytes.as_bytes());
+        fs_err::write(blob(&digest), &bytes).unwrap();
+        listed["manifests"][0]["digest"] = digest.into();
+        listed["manifests"][0]["size"] = bytes.len().into();
+        fs_err::write(index, listed.to_string()).unwrap();
     }
 
     fn filler(&self) -> PathBuf {

@@ -8,7 +8,9 @@
 
 use anyhow::Result;
 use clap::Parser;
+use cos_powercut::guest;
 use cos_powercut::survey::{self, Wanted};
+use std::num::NonZero;
 use std::process::ExitCode;
 
 /// Cuts the power at every write of every operation, and looks at what boots then.
@@ -30,6 +32,9 @@ struct Arguments {
     /// Also kill upgrades at their system calls, and let each write of one fail.
     #[arg(long)]
     faults: bool,
+    /// Instead of all that: record a machine under QEMU, and boot so many states of its disk.
+    #[arg(long, value_name = "STATES", conflicts_with_all = ["operation", "quick", "faults"])]
+    boot: Option<NonZero<usize>>,
     /// Write the table into the book.
     #[arg(long)]
     write_docs: bool,
@@ -47,6 +52,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
+    if let Some(count) = arguments.boot {
+        return boot(count.get(), arguments);
+    }
     // Built beside this one.
     let upgrade = std::env::current_exe()?.with_file_name("cos-powercut-upgrade");
     let wanted = Wanted {
@@ -62,4 +70,16 @@ fn run(arguments: &Arguments) -> Result<bool> {
         println!("{}", survey.json());
     }
     Ok(survey.is_good())
+}
+
+fn boot(count: usize, arguments: &Arguments) -> Result<bool> {
+    let boots = guest::run(count, |line| println!("{line}"))?;
+    println!("{boots}");
+    if arguments.write_docs {
+        boots.write_docs(&cos_testkit::paths::workspace())?;
+    }
+    if arguments.json {
+        println!("{}", boots.json());
+    }
+    Ok(boots.is_good())
 }

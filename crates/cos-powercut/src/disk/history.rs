@@ -20,6 +20,25 @@ pub(super) fn nothing(_: &DiskView, _: &DiskView) -> Vec<DiskView> {
     Vec::new()
 }
 
+/// What Linux finds, all of which is remembered.
+pub(crate) fn observe(disk: &LoopDisk, known: &mut DiskKnown) -> Result<DiskView> {
+    let look = |role: Role| Look::into_partition(&disk.partition(role.number()), "ro");
+    let (state, recovery) = (look(Role::State)?, look(Role::Recovery)?);
+    let (state, recovery) = (Store::new(state.path()), Store::new(recovery.path()));
+    let boots = state.state()?;
+    for id in boots.snapshots() {
+        cos_store::verify_snapshot(&state, id)?;
+        known.state.remember(&state, id)?;
+    }
+    let id = recovery.state()?.active;
+    cos_store::verify_snapshot(&recovery, &id)?;
+    known.recovery.remember(&recovery, &id)?;
+    Ok(DiskView::Deployed {
+        state: Ok(Box::new(View::of(&boots, &state.attempts(&boots)))),
+        recovery: Ok(id),
+    })
+}
+
 /// A disk on which operations are recorded.
 #[derive(Debug)]
 pub struct DiskHistory<'h> {
@@ -113,23 +132,8 @@ impl<'h> DiskHistory<'h> {
         })
     }
 
-    /// What Linux finds, all of which is remembered.
     fn observe(&mut self) -> Result<DiskView> {
-        let look = |role: Role| Look::into_partition(&self.disk.partition(role.number()), "ro");
-        let (state, recovery) = (look(Role::State)?, look(Role::Recovery)?);
-        let (state, recovery) = (Store::new(state.path()), Store::new(recovery.path()));
-        let boots = state.state()?;
-        for id in boots.snapshots() {
-            cos_store::verify_snapshot(&state, id)?;
-            self.known.state.remember(&state, id)?;
-        }
-        let id = recovery.state()?.active;
-        cos_store::verify_snapshot(&recovery, &id)?;
-        self.known.recovery.remember(&recovery, &id)?;
-        Ok(DiskView::Deployed {
-            state: Ok(Box::new(View::of(&boots, &state.attempts(&boots)))),
-            recovery: Ok(id),
-        })
+        observe(&self.disk, &mut self.known)
     }
 
     /// Remembers the boot loader that is on the disk now, besides the one before it.

@@ -255,18 +255,18 @@ pub(super) fn unmount_from(target: &Path) -> Result<()> {
 }
 
 /// A partition, mounted for a look or a change.
-pub(super) struct Look {
+pub(crate) struct Look {
     directory: TempDir,
 }
 
 impl Look {
-    pub(super) fn into_partition(node: &Path, options: &str) -> Result<Self> {
+    pub(crate) fn into_partition(node: &Path, options: &str) -> Result<Self> {
         let directory = TempDir::new()?;
         mount_at(node, directory.path(), options)?;
         Ok(Self { directory })
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().to_owned()
     }
 }
@@ -322,6 +322,7 @@ fn report(mode: Mode, snapshot: SnapshotId, source: PathBuf) -> BootReport {
         trial: false,
         fallback: false,
         sealed: false,
+        encrypted: false,
         persistent: true,
         warnings: Vec::new(),
     }
@@ -345,6 +346,7 @@ fn upgrade_to(
         force: false,
         allow_downgrade: false,
         scratch: Vec::new(),
+        now: cos_ops::machine::now(),
     };
     let done = upgrade(&request, machine, &Config::default(), &NoHooks, &Silent)?;
     let wanted = match extent {

@@ -1,6 +1,7 @@
 //! What a machine is made of.
 
 use super::Machine;
+use super::tpm::Tpm;
 use crate::{paths, process, tools};
 use anyhow::{Context, bail};
 use fs_err as fs;
@@ -60,6 +61,8 @@ struct Medium {
     image: PathBuf,
     /// Bytes that the machine sees behind the image's own.
     more: u64,
+    /// Where every write and flush is logged.
+    log: Option<PathBuf>,
 }
 
 /// Describes a machine until it is booted. It boots from the first medium it is given.
@@ -71,6 +74,7 @@ pub struct Builder {
     memory_mib: u32,
     network: bool,
     watchdog: bool,
+    tpm: Option<PathBuf>,
 }
 
 impl Builder {
@@ -82,6 +86,7 @@ impl Builder {
             memory_mib: 1536,
             network: false,
             watchdog: false,
+            tpm: None,
         }
     }
 
@@ -97,6 +102,17 @@ impl Builder {
         self = self.disk(image);
         if let Some(medium) = self.media.last_mut() {
             medium.more = more;
+        }
+        self
+    }
+
+    /// Attaches a raw image as a virtio disk that is written to itself, with a log of every write and flush in the
+    /// file `log` (QEMU's `blklogwrites`, the format of dm-log-writes).
+    #[must_use]
+    pub fn recorded_disk(mut self, image: &Path, log: &Path) -> Builder {
+        self = self.disk(image);
+        if let Some(medium) = self.media.last_mut() {
+            medium.log = Some(log.to_path_buf());
         }
         self
     }
@@ -124,6 +140,7 @@ impl Builder {
             bus,
             image: image.to_path_buf(),
             more: 0,
+            log: None,
         });
         self
     }
@@ -156,6 +173,14 @@ impl Builder {
         self
     }
 
+    /// Gives the machine a TPM 2.0 (swtpm) that keeps its state in a directory, which is made when it is not there:
+    /// a fresh one is another TPM.
+    #[must_use]
+    pub fn tpm(mut self, state: &Path) -> Builder {
+        self.tpm = Some(state.to_path_buf());
+        self
+    }
+
     /// What a test must find before it can boot a machine with `firmware`, or the reason why not.
     pub fn missing(firmware: Firmware) -> Option<String> {
         for tool in ["qemu-system-x86_64", "qemu-img"] {
@@ -173,11 +198,13 @@ impl Builder {
         let directory = self.prepare()?;
         let (mut arguments, overlays) = self.arguments(&directory)?;
         arguments.extend(words("-monitor none -chardev stdio,id=console,signal=off"));
+        let tpm = self.tpm.map(|state| Tpm::new(state, &directory));
         Machine::start(
             directory,
             tools::need_tool("qemu-system-x86_64")?,
             arguments,
             overlays,
+            tpm,
         )
     }
 
@@ -189,6 +216,10 @@ impl Builder {
         arguments.extend(words(
             "-chardev stdio,id=console,signal=off,mux=on -mon chardev=console",
         ));
+        let mut tpm = self.tpm.map(|state| Tpm::new(state, &directory));
+        if let Some(tpm) = &mut tpm {
+            tpm.start()?;
+        }
         let ended =
             process::run(Command::new(tools::need_tool("qemu-system-x86_64")?).args(arguments));
         for overlay in overlays {
@@ -244,6 +275,9 @@ impl Builder {
         if self.watchdog {
             arguments.extend(words("-device i6300esb -action watchdog=reset"));
         }
+        if self.tpm.is_some() {
+            arguments.extend(Tpm::arguments(directory));
+        }
         if let Some(files) = self.firmware.files() {
             arguments.extend(uefi(files, directory)?);
         }
@@ -259,7 +293,16 @@ impl Builder {
     ) -> anyhow::Result<Vec<PathBuf>> {
         let mut overlays = Vec::new();
         for (index, medium) in self.media.iter().enumerate() {
-            let Medium { bus, image, more } = medium;
+            let Medium {
+                bus,
+                image,
+                more,
+                log,
+            } = medium;
+            if let Some(log) = log {
+                arguments.extend(recorded(index, image, log)?);
+                continue;
+            }
             let drive = match bus {
                 Bus::Cdrom | Bus::ScsiCdrom => format!(
                     "media=cdrom,readonly=on,format=raw,file={}",
@@ -289,6 +332,38 @@ impl Builder {
         }
         Ok(overlays)
     }
+}
+
+/// A disk whose every write and flush is logged. Merged requests are more than `blklogwrites` takes at once: the
+/// machine would see I/O errors. What is flushed need not survive this host.
+fn recorded(index: usize, image: &Path, log: &Path) -> anyhow::Result<Vec<String>> {
+    fs::File::create(log)?;
+    let (image, log) = (option(&absolute(image)?), option(&absolute(log)?));
+    let file = |name: &str, path: &str| {
+        format!("driver=file,node-name={name}{index},cache.no-flush=on,filename={path}")
+    };
+    let raw = |name: &str| format!("driver=raw,node-name={name}-raw{index},file={name}{index}");
+    let logged = format!(
+        "driver=blklogwrites,node-name=logged{index},file=disk-raw{index},log=log-raw{index},log-sector-size=512"
+    );
+    let nodes = [
+        file("disk", &image),
+        raw("disk"),
+        file("log", &log),
+        raw("log"),
+        logged,
+    ];
+    let mut arguments: Vec<String> = nodes
+        .into_iter()
+        .flat_map(|node| ["-blockdev".to_owned(), node])
+        .collect();
+    arguments.extend([
+        "-device".into(),
+        format!(
+            "virtio-blk-pci,drive=logged{index},bootindex={index},request-merging=off,discard=off"
+        ),
+    ]);
+    Ok(arguments)
 }
 
 /// UEFI firmware with a private copy of its variables: the machine may write them.
@@ -350,11 +425,11 @@ fn absolute(path: &Path) -> anyhow::Result<String> {
 }
 
 /// A value inside a QEMU option: its comma is doubled.
-fn option(value: &str) -> String {
+pub(super) fn option(value: &str) -> String {
     value.replace(',', ",,")
 }
 
-fn words(text: &str) -> Vec<String> {
+pub(super) fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 

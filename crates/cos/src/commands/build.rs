@@ -59,7 +59,8 @@ pub(crate) fn disk(
 
 fn sealing(arguments: &DiskArguments) -> Result<Option<SealingKeys>, OpsError> {
     let directory = arguments.sealed.as_deref();
-    Ok(directory.map(SealingKeys::read).transpose()?)
+    let keys = directory.map(|directory| SealingKeys::read_for(directory, arguments.encrypt));
+    Ok(keys.transpose()?)
 }
 
 fn disk_format(arguments: &DiskArguments) -> Result<DiskFormat, Failure> {

@@ -22,7 +22,7 @@ pub(crate) fn generate(
     )
     .map_err(OpsError::from)?;
     let text = format!(
-        "wrote {} files to {}\nkeep PK.key and KEK.key offline: only db.key seals systems\n",
+        "wrote {} files to {}\nkeep PK.key and KEK.key offline: only db.key seals systems, and pcr.key lets them unlock data\n",
         made.files.len(),
         made.directory.display()
     );

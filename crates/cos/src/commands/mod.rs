@@ -14,6 +14,7 @@ mod machine;
 mod power;
 mod request;
 mod reset;
+mod seal;
 mod snapshots;
 mod stage;
 mod trust;
@@ -64,6 +65,7 @@ pub(crate) fn run(
         Command::Status(arguments) => snapshots::status(&arguments, renderer),
         Command::Verify(arguments) => trust::verify(&arguments, environment, renderer),
         Command::Sign(arguments) => trust::sign(&arguments, environment, renderer),
+        Command::Seal(arguments) => seal::seal(&arguments, environment, renderer),
         Command::Policy(command) => trust::show(&command, renderer),
         Command::Completion { shell } => {
             let mut script = Vec::new();

@@ -3,10 +3,9 @@
 use crate::arguments::{FormatArguments, RegistryArguments, SourceArguments};
 use crate::environment::Environment;
 use crate::failure::Failure;
-use cos_erofs::Compression;
 use cos_image::{Options, Platform, PlatformChoice, ProxyConfig, Source};
 use cos_ops::build::payload::BuildRequest;
-use cos_ops::root::convert::{CompressionChoice, ImageRequest, ZSTD_LEVEL};
+use cos_ops::root::convert::{CompressionChoice, ImageRequest};
 use std::path::Path;
 
 /// A request for media from an image.
@@ -19,9 +18,7 @@ pub(crate) fn build(
 ) -> Result<BuildRequest, Failure> {
     let mut image = image(source, output, environment)?;
     image.compression = compression(&format.compression)?;
-    if let Some(threads) = format.threads {
-        image.threads = threads.clamp(1, 256);
-    }
+    image.threads = threads(format.threads);
     Ok(BuildRequest {
         image,
         kernel_arguments: kernel_arguments.unwrap_or_default().to_owned(),
@@ -58,9 +55,17 @@ pub(crate) fn image(
         options,
         gate: super::trust::gate_of_file(arguments.policy.as_deref())?,
         compression: CompressionChoice::Auto,
-        threads: std::thread::available_parallelism().map_or(2, usize::from),
+        threads: threads(None),
         time: time(environment)?,
     })
+}
+
+/// How many threads: those that are asked for, or one a processor.
+pub(super) fn threads(wanted: Option<usize>) -> usize {
+    match wanted {
+        Some(threads) => threads.clamp(1, 256),
+        None => std::thread::available_parallelism().map_or(2, usize::from),
+    }
 }
 
 /// An image as an argument names it.
@@ -150,26 +155,11 @@ pub(super) fn time(environment: &Environment) -> Result<Option<i64>, Failure> {
     Ok(Some(time))
 }
 
-fn compression(text: &str) -> Result<CompressionChoice, Failure> {
-    let unknown = || {
+pub(super) fn compression(text: &str) -> Result<CompressionChoice, Failure> {
+    text.parse().map_err(|_| {
         let hint = "auto, none, lz4, zstd or zstd:1 to zstd:19";
         argument(format!("--compression {text} is not known"), Some(hint))
-    };
-    Ok(CompressionChoice::Fixed(match text {
-        "auto" => return Ok(CompressionChoice::Auto),
-        "none" => Compression::None,
-        "lz4" => Compression::Lz4,
-        "zstd" => Compression::Zstd { level: ZSTD_LEVEL },
-        other => {
-            let level = other
-                .strip_prefix("zstd:")
-                .and_then(|level| level.parse().ok());
-            let level = level
-                .filter(|level| (1..=19).contains(level))
-                .ok_or_else(unknown)?;
-            Compression::Zstd { level }
-        }
-    }))
+    })
 }
 
 /// An argument that cannot be used.
@@ -177,23 +167,5 @@ pub(crate) fn argument(message: String, hint: Option<&str>) -> Failure {
     Failure::Argument {
         error: message.into(),
         hint: hint.map(ToOwned::to_owned),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn compression_is_read() {
-        let read = |text: &str| compression(text).ok();
-        assert_eq!(read("auto"), Some(CompressionChoice::Auto));
-        assert_eq!(
-            read("zstd:7"),
-            Some(CompressionChoice::Fixed(Compression::Zstd { level: 7 }))
-        );
-        for bad in ["zstd:0", "zstd:20", "zstd:", "gzip", ""] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
     }
 }

@@ -83,6 +83,7 @@ fn operate(
         force: options.force,
         allow_downgrade: options.allow_downgrade,
         scratch: scratch(options, &this),
+        now: cos_ops::machine::now(),
     };
     let hooks = machine::hooks("upgrade", environment, renderer);
     let result = run(&request, &this, &config, &hooks, renderer)?;

@@ -8,8 +8,33 @@ check() {
     return 255
 }
 
+# Whether the image has all that data are encrypted with; what is missing is said by `cos build --encrypt`.
+can_encrypt() {
+    local name
+    for name in cryptsetup systemd-cryptenroll dmsetup mke2fs systemd-ask-password; do
+        find_binary "$name" > /dev/null || return 1
+    done
+    for name in esys rc tcti-device; do
+        has_library "libtss2-$name.so" || return 1
+    done
+    # Debian 12 has it beside systemd, Debian 13 where programs are.
+    find_binary systemd-cryptsetup > /dev/null || [[ -x "$dracutsysrootdir$systemdutildir/systemd-cryptsetup" ]]
+}
+
+# dracut's list of the directories that libraries are in.
+has_library() {
+    local directory
+    for directory in $libdirs; do
+        compgen -G "$dracutsysrootdir$directory/$1.*" > /dev/null && return 0
+    done
+    return 1
+}
+
 depends() {
     echo base systemd systemd-initrd dracut-systemd udev-rules rootfs-block fs-lib shutdown
+    if can_encrypt; then
+        echo systemd-ask-password
+    fi
 }
 
 # Kernel modules: whatever a disk may hang on, and what the root image is made of. Named one by one
@@ -36,12 +61,33 @@ installkernel() {
     local -a consoles=(virtio_console hid-generic usbhid i8042 atkbd)
     # -s: a kernel that has one built in, or not at all, is no error.
     hostonly='' instmods -s "${root[@]}" "${disks[@]}" "${consoles[@]}"
+    if can_encrypt; then
+        hostonly='' instmods -s dm-crypt aes aes_generic aesni_intel aes-arm64 aes-ce-blk xts ecb cbc \
+            algif_skcipher algif_hash af_alg tpm tpm_tis tpm_crb tpm_tis_spi tpm_ftpm_tee
+    fi
+}
+
+# Programs that encrypt and unlock, and the libraries that they load by name when they need them.
+install_encryption() {
+    inst_multiple cryptsetup systemd-cryptenroll dmsetup mke2fs
+    inst_multiple -o systemd-cryptsetup "$systemdutildir/systemd-cryptsetup" /etc/mke2fs.conf
+    inst_libdir_file "libcryptsetup.so.*" "cryptsetup/libcryptsetup-token-systemd-tpm2.so" \
+        "libtss2-esys.so.*" "libtss2-rc.so.*" "libtss2-mu.so.*" "libtss2-sys.so.*" \
+        "libtss2-tcti-device.so.*" "libgcc_s.so.*" "ossl-modules/legacy.so"
+    # Without these, device-mapper waits for ever for udev. Not dracut's module dm: it brings every RAID there is.
+    inst_rules 10-dm.rules 13-dm-disk.rules 55-dm.rules 60-persistent-storage-dm.rules 95-dm-notify.rules
+    # Says to `cos build --encrypt` that this initrd can.
+    mkdir -p "$initdir/usr/lib/cos"
+    : > "$initdir/usr/lib/cos/encryption"
 }
 
 install() {
     inst_binary cos-init /usr/bin/cos-init
     # For a file system in need after a power cut; the machine boots without it.
     inst_multiple -o e2fsck
+    if can_encrypt; then
+        install_encryption
+    fi
     inst_simple "$moddir/cos-init.service" "$systemdsystemunitdir/cos-init.service"
     inst_simple "$moddir/cos-failure.service" "$systemdsystemunitdir/cos-failure.service"
     inst_simple "$moddir/61-cos.rules" "$udevdir/rules.d/61-cos.rules"

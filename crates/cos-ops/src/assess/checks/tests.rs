@@ -13,6 +13,7 @@ fn machine() -> Machine {
             trial: true,
             fallback: false,
             sealed: false,
+            encrypted: false,
             persistent: true,
             warnings: Vec::new(),
         },

@@ -46,6 +46,7 @@ fn machine(run: &Path) -> Machine {
             trial: false,
             fallback: true,
             sealed: false,
+            encrypted: false,
             persistent: true,
             warnings: Vec::new(),
         },

@@ -370,35 +370,35 @@ fn a_tpm_that_was_cleared_vouches_anew() {
 #[test]
 fn a_store_that_is_made_anew_has_a_floor_in_step() {
     let rig = Rig::with_floor("2.0.0");
-    let renew = |kept: Option<&str>, otherwise: Option<&str>| {
-        rig.act(|keeper| renew_in(keeper, kept, otherwise)).unwrap();
+    let renew = || {
+        rig.act(renew_in).unwrap();
         rig.believed().unwrap()
     };
-    let now = rig.file();
     // What is in step stays.
-    assert_eq!(renew(Some("1.0.0"), None).as_deref(), Some("2.0.0"));
-    rig.put(None);
-    assert_eq!(
-        renew(Some("2.0.0"), Some("1.0.0")).as_deref(),
-        Some("2.0.0")
-    );
+    assert_eq!(renew().as_deref(), Some("2.0.0"));
+    // So is what was kept, and what is there instead.
+    let now = rig.file();
+    for version in ["1.0.0", "2.0.0"] {
+        let floor = rig.memory.borrow().held.in_step(Some(version));
+        rig.put(floor.to_text().as_deref().map(str::as_bytes));
+        assert_eq!(renew().as_deref(), Some(version));
+    }
     assert_eq!(rig.file(), now);
-    rig.put(None);
-    assert_eq!(renew(None, Some("1.0.0")).as_deref(), Some("1.0.0"));
     // A new system that has not had a good boot.
-    rig.put(None);
-    assert_eq!(renew(None, None), None);
+    for lost in [None, Some(&b"1.0.0\n"[..]), Some(b"\xff")] {
+        rig.put(lost);
+        assert_eq!(renew(), None);
+    }
     rig.raise("1.2.0").unwrap();
     assert_eq!(rig.floor(), "1.2.0");
     // Without a TPM, the floor is kept and none is made up.
     let plain = Rig::new();
-    let renew = |kept| {
-        plain
-            .elsewhere(false, |keeper| renew_in(keeper, kept, Some("1.0.0")))
-            .unwrap();
+    let renew = || {
+        plain.elsewhere(false, renew_in).unwrap();
         plain.file()
     };
-    assert_eq!(renew(None), None);
-    assert_eq!(renew(Some("2.0.0")).unwrap(), b"2.0.0\n");
-    assert_eq!(renew(Some("1.0.0")).unwrap(), b"2.0.0\n");
+    assert_eq!(renew(), None);
+    let floor = Held::default().in_step(Some("2.0.0"));
+    plain.put(floor.to_text().as_deref().map(str::as_bytes));
+    assert_eq!(renew().unwrap(), b"2.0.0\n");
 }
