@@ -10,13 +10,14 @@ use tempfile::TempDir;
 const ID: &str = "ID";
 
 /// The files by their places in the input.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "cos/boot.env",
     "cos/attempt.env",
     "cos/failures/ID.json",
     "cos/snapshots/ID/snapshot.yaml",
     "cos/snapshots/ID/root.img",
     "cos/staged",
+    "cos/version-floor",
 ];
 
 /// A block as GRUB has it, around the fuzzer's lines.
@@ -54,6 +55,10 @@ fuzz_target!(|data: &[u8]| {
         assert!(store.failure(&id).unwrap().journal.len() <= 60);
     }
     let _ = store.staged();
+    if let Ok(Some(floor)) = store.floor() {
+        store.set_floor(&floor).unwrap();
+        assert_eq!(store.floor().unwrap(), Some(floor));
+    }
     if let Err(error) = store.is_whole(&id) {
         assert!(!error.to_string().is_empty());
     }

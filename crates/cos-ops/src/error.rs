@@ -7,6 +7,7 @@ use crate::machine::{MachineError, Mode};
 use crate::root::boot_files::BootFilesError;
 use crate::root::layout::LayoutError;
 use crate::sealed::SealedError;
+use crate::trust::FloorError;
 use cos_boot::{ArgumentsError, EnvironmentError, TransitionError};
 use cos_disk::DiskError;
 use cos_erofs::ErofsError;
@@ -260,6 +261,9 @@ pub enum OpsError {
         /// The version below which nothing is deployed unasked.
         floor: String,
     },
+    /// The version floor.
+    #[error(transparent)]
+    Floor(#[from] FloorError),
     /// What was downloaded was never judged by a policy.
     #[error("the downloaded snapshot {id} was not verified when it was made")]
     NotVerified {
@@ -341,6 +345,7 @@ impl OpsError {
             | Self::Ambiguous { .. }
             | Self::NothingStaged => ErrorKind::Request,
             Self::Sealed(error) => error.kind(),
+            Self::Floor(error) => error.kind(),
             Self::FailedBefore { .. } => ErrorKind::FailedBefore,
             Self::Machine(MachineError::Locked { .. }) => ErrorKind::Busy,
             _ => ErrorKind::Host,
@@ -353,6 +358,7 @@ impl OpsError {
             Self::Image { source, .. } | Self::Overlay { source, .. } => source.hint(),
             Self::BootFiles(error) => error.hint(),
             Self::Sealed(error) => error.hint(),
+            Self::Floor(error) => error.hint(),
             Self::Architecture { image, .. } => {
                 Some(format!("build the image with --platform linux/{image}"))
             }

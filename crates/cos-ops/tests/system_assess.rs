@@ -61,6 +61,7 @@ impl Rig {
         .unwrap();
         let places = Places {
             lock: run.join("lock"),
+            tpm: run.join("tpm"),
             run,
         };
         let machine = Machine::probe(&places).unwrap();

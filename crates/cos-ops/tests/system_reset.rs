@@ -17,6 +17,7 @@ use cos_ops::hooks::NoHooks;
 use cos_ops::machine::Mode;
 use cos_ops::reset::{Fate, ResetError, ResetPartitions, ResetRequest, plan_reset, reset};
 use cos_store::{Store, VERSION_FLOOR};
+use cos_testkit::swtpm::{Swtpm, require_swtpm};
 
 fn request(bench: &Bench, disk: &LoopDisk<'_>, source: SnapshotSource) -> ResetRequest {
     ResetRequest {
@@ -31,6 +32,7 @@ fn request(bench: &Bench, disk: &LoopDisk<'_>, source: SnapshotSource) -> ResetR
             persistent: Some(disk.partition(6).into()),
         },
         allow_downgrade: false,
+        tpm: bench.path("tpm"),
         persistent: false,
         oem: false,
         temp_dir: bench.directory.path().to_owned(),
@@ -189,6 +191,87 @@ fn what_cannot_be_kept_is_made_anew() {
     assert_eq!(state(&disk).0.active, done.snapshot.id);
 }
 
+/// A TPM that vouched for the floor of an earlier system, as tpm2-tools make it.
+fn armed_tpm(bench: &Bench) -> Swtpm {
+    let tpm = Swtpm::start(bench.directory.path()).unwrap();
+    let attributes = "ownerwrite|authwrite|ownerread|authread|no_da";
+    let (counter, key) = ("0x01a34f53", "0x01a34f54");
+    let secret = bench.path("secret");
+    fs_err::write(&secret, [7; 32]).unwrap();
+    let counts = format!("{attributes}|nt=counter");
+    for (program, arguments) in [
+        (
+            "tpm2_nvdefine",
+            [counter, "-C", "o", "-s", "8", "-a", &counts].as_slice(),
+        ),
+        ("tpm2_nvincrement", &[counter]),
+        (
+            "tpm2_nvdefine",
+            &[key, "-C", "o", "-s", "32", "-a", attributes],
+        ),
+        ("tpm2_nvwrite", &[key, "-i", secret.to_str().unwrap()]),
+    ] {
+        tpm.tpm2(program, arguments).unwrap();
+    }
+    tpm
+}
+
+#[test]
+fn a_new_store_is_in_step_with_the_tpm() {
+    let name = "a_new_store_is_in_step_with_the_tpm";
+    if !require_swtpm(name) {
+        return;
+    }
+    let Some(tools) = tools(name, TOOLS) else {
+        return;
+    };
+    let bench = Bench::new();
+    let tpm = armed_tpm(&bench);
+    let disk = installed(&bench, &tools, 3000, |_| ());
+    check_ext4(&tools, &disk.node, &[5]);
+    let floor = || {
+        let mounted = Mounted::new(&disk.partition(5), "ext4", "ro");
+        let floor = Store::new(mounted.path()).floor().unwrap().unwrap();
+        assert_eq!(floor.seal.unwrap().count, 1);
+        floor.version
+    };
+    assert_eq!(floor(), None);
+    let spoil = |with: Option<&str>| {
+        let mounted = Mounted::new(&disk.partition(5), "ext4", "rw");
+        let path = mounted.path().join(VERSION_FLOOR);
+        match with {
+            Some(text) => fs_err::write(path, text).unwrap(),
+            None => fs_err::remove_dir_all(mounted.path().join("cos")).unwrap(),
+        }
+    };
+    // A floor that cannot be believed stops an image, and not the recovery system.
+    spoil(Some("1.0.0\n"));
+    let mut wanted = request(&bench, &disk, bench.image("2"));
+    let error = reset(&wanted, &NoHooks, &Silent).unwrap_err();
+    assert!(error.to_string().contains("was set back"), "{error}");
+    assert_eq!(error.kind(), cos_ops::ErrorKind::Refused);
+    let booted = Booted::from(&disk.partition(4));
+    wanted.source = SnapshotSource::Running(booted.running.clone());
+    reset(&wanted, &NoHooks, &Silent).unwrap();
+    assert_eq!(floor(), None);
+    // Made anew, it is in step as well.
+    spoil(None);
+    let done = reset(&wanted, &NoHooks, &Silent).unwrap();
+    assert!(matches!(done.fate, Fate::Anew { .. }));
+    assert_eq!(floor(), None);
+    wanted.source = bench.image("2");
+    reset(&wanted, &NoHooks, &Silent).unwrap();
+    // One that is damaged stops no image either, and is then in step; one that was set back does not stop who asks.
+    for (with, allow_downgrade) in [("", false), ("1.0.0\n", true)] {
+        spoil(Some(with));
+        wanted.allow_downgrade = allow_downgrade;
+        let done = reset(&wanted, &NoHooks, &Silent).unwrap();
+        assert!(matches!(done.fate, Fate::Kept { .. }) && done.floor.is_some());
+        assert_eq!(floor(), None);
+    }
+    drop(tpm);
+}
+
 #[test]
 fn a_clock_that_jumps_resets_all_the_same() {
     let Some(tools) = tools("a_clock_that_jumps_resets_all_the_same", TOOLS) else {
@@ -289,6 +372,7 @@ fn the_system_that_runs_is_not_reset() {
             persistent: None,
         },
         allow_downgrade: false,
+        tpm: bench.path("tpm"),
         persistent: true,
         oem: false,
         temp_dir: bench.directory.path().to_owned(),

@@ -10,13 +10,15 @@
 mod machinery;
 
 use cos_ops::hooks::NoHooks;
-use cos_ops::trust::{Gate, Guard};
+use cos_ops::status::{FloorPlace, FloorStatus};
+use cos_ops::trust::{FloorError, Gate, Guard};
 use cos_ops::upgrade::{Extent, Outcome};
 use cos_ops::{ErrorKind, OpsError};
 use cos_store::{Accepted, SignedBy, verify_snapshot};
 use cos_sys::root_path::Root;
 use cos_testkit::faulty_registry::Faults;
 use cos_testkit::sigstore::{Moment, Sigstore};
+use cos_testkit::swtpm::{Swtpm, require_swtpm};
 use cos_trust::{Policy, Signed, SigningKey};
 use machinery::Machinery;
 use serde_json::{Value, json};
@@ -27,6 +29,8 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const ISSUER: &str = "https://token.example";
 const SUBJECT: &str = "https://git.example/acme/os/release.yaml@refs/tags/v1";
+/// The version floor on COS_STATE.
+const FLOOR: &str = "cos/version-floor";
 /// 2026-01-01.
 const THEN: i64 = 1_767_225_600;
 
@@ -501,6 +505,94 @@ fn below_what_was_good_nothing_is_deployed_unasked() {
     bench.machinery.release("v2.0.10");
     let checked = bench.machinery.upgrade(Extent::Check, &NoHooks).unwrap();
     assert_eq!(checked.outcome, Outcome::Available);
+}
+
+fn by_tpm(version: &str) -> FloorStatus {
+    FloorStatus {
+        version: version.to_owned(),
+        place: FloorPlace::Tpm,
+    }
+}
+
+#[test]
+fn a_floor_that_was_set_back_is_told_by_the_tpm() {
+    if !require_swtpm("a_floor_that_was_set_back_is_told_by_the_tpm") {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.policy("insecure: true");
+    // The machine's places have its TPM here.
+    let swtpm = Swtpm::start(bench.machinery.directory.path()).unwrap();
+    let path = bench.machinery.places.source().join(FLOOR);
+    let good_boot = |bench: &Bench, version: &str| bench.machinery.good_boot(version).floor_problem;
+    assert_eq!(good_boot(&bench, "1.0.0"), None);
+    let old = fs_err::read(&path).unwrap();
+    assert_eq!(good_boot(&bench, "2.1.0"), None);
+    // The number is the one that others see in the TPM.
+    let count = swtpm.tpm2("tpm2_nvread", &["0x01a34f53"]).unwrap();
+    let count = u64::from_be_bytes(count.try_into().unwrap());
+    let now = fs_err::read_to_string(&path).unwrap();
+    assert!(
+        now.starts_with(&format!("2.1.0\ncounter {count}\nseal ")),
+        "{now}"
+    );
+    let status = bench.machinery.status();
+    assert_eq!(status.version_floor, Some(by_tpm("2.1.0")));
+    bench.before = files(&bench.machinery.places.source());
+    bench.machinery.release("2.0.9");
+    bench.refused("downgrade", ErrorKind::Refused, "version 2.1.0 was good");
+    // What would have been taken with the old floor; also what is higher than both.
+    let rewritten = now.replace("2.1.0", "1.0.0").into_bytes();
+    for image in ["2.0.9", "3.0.0"] {
+        bench.machinery.release(image);
+        for file in [Some(&old), Some(&rewritten), None] {
+            bench.machinery.put(FLOOR, file.map(Vec::as_slice));
+            let problem = good_boot(&bench, "1.0.0").unwrap();
+            assert!(problem.contains("was set back"), "{problem}");
+            bench.before = files(&bench.machinery.places.source());
+            bench.refused("set back", ErrorKind::Refused, "was set back");
+            let status = bench.machinery.status();
+            let told = |problem: &String| problem.contains("was set back");
+            assert!(!status.well && status.problems.iter().any(told));
+            bench.machinery.put(FLOOR, Some(now.as_bytes()));
+        }
+    }
+    a_new_floor(&mut bench);
+    drop(swtpm);
+    without_the_tpm(&mut bench);
+}
+
+/// After somebody asked for it.
+fn a_new_floor(bench: &mut Bench) {
+    bench.machinery.put(FLOOR, None);
+    bench.machinery.release("2.0.9");
+    bench.machinery.allow_downgrade = true;
+    bench.accepted();
+    bench.machinery.allow_downgrade = false;
+    assert_eq!(
+        bench.machinery.status().version_floor,
+        Some(by_tpm("2.0.9"))
+    );
+    bench.machinery.release("2.0.8");
+    bench.before = files(&bench.machinery.places.source());
+    bench.refused("below", ErrorKind::Refused, "version 2.0.9 was good");
+}
+
+/// The floor may be any file then.
+fn without_the_tpm(bench: &mut Bench) {
+    bench.machinery.release("3.0.0");
+    let error = bench
+        .machinery
+        .upgrade(Extent::Check, &NoHooks)
+        .unwrap_err();
+    assert!(
+        matches!(error, OpsError::Floor(FloorError::Unproven(_))),
+        "{error}"
+    );
+    bench.machinery.allow_downgrade = true;
+    bench.machinery.upgrade(Extent::Whole, &NoHooks).unwrap();
+    let path = bench.machinery.places.source().join(FLOOR);
+    assert_eq!(fs_err::read_to_string(path).unwrap(), "3.0.0\n");
 }
 
 #[test]

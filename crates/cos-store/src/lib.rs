@@ -39,7 +39,7 @@ pub use cos_boot::{
 pub use draft::Draft;
 pub use error::StoreError;
 pub use failure::{Failure, FailureStage};
-pub use floor::VERSION_FLOOR;
+pub use floor::{FloorSeal, VERSION_FLOOR, VersionFloor};
 pub use metadata::{Action, MetadataError, Snapshot};
 pub use store::{Checkpoint, Installed, Store};
 pub use verified::{Accepted, SignedBy, Verified};

@@ -21,6 +21,7 @@ mod random;
 pub mod registry;
 pub mod sigstore;
 mod skip;
+pub mod swtpm;
 pub mod tools;
 
 pub use random::Random;

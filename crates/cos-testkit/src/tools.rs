@@ -63,6 +63,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("systemd-analyze", "systemd"),
     ("tar", "tar"),
     ("time", "time"),
+    ("tpm2_nvread", "tpm2-tools"),
+    ("tpm2_rc_decode", "tpm2-tools"),
     ("tune2fs", "e2fsprogs"),
     ("umoci", "umoci"),
     ("umount", "mount"),

@@ -19,7 +19,7 @@ pub struct Marked {
     pub snapshot: SnapshotId,
     /// Whether its trial ended with this boot.
     pub proven: bool,
-    /// Why its version could not be noted as the lowest for later upgrades, where that failed.
+    /// Why its version could not be noted as the lowest for later upgrades, or only without the TPM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub floor_problem: Option<String>,
 }
@@ -44,7 +44,7 @@ pub fn mark_good(machine: &Machine) -> Result<Marked, OpsError> {
         store.forget_failure(id)?;
     }
     // The boot was good, whether or not that could be noted.
-    let raised = crate::trust::raise_floor(store, id);
+    let raised = crate::trust::raise_floor(store, id, &machine.places.tpm);
     Ok(Marked {
         snapshot: id.clone(),
         proven,

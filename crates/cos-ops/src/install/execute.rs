@@ -7,6 +7,7 @@ use crate::build::plan::{DiskPlan, PlannedPartition};
 use crate::build::sizes::{MIB, Role};
 use crate::deploy::{self, DeployError};
 use crate::hooks::Hooks;
+use crate::trust;
 use cos_disk::ext4::Ext4Tools;
 use cos_disk::live::{ClaimedDisk, FileSystem, Maker};
 use cos_disk::{DiskError, gpt, grub_bios, sparse};
@@ -29,6 +30,7 @@ pub(super) fn write_disk(
     let disk = ClaimedDisk::take(&request.device)?;
     disk.begin()?;
     writer.contents(&disk, monitor)?;
+    writer.floor()?;
     step(monitor, "flush the disk", || {
         disk.file()
             .sync_all()
@@ -141,6 +143,35 @@ impl<'w> Writer<'w> {
         Ok(())
     }
 
+    /// A TPM that vouched for the floor of an earlier system is to find one of the new system.
+    fn floor(&self) -> Result<(), InstallError> {
+        let planned = self.plan.partitions();
+        let mut states = planned.filter(|it| it.role == Some(Role::State));
+        let Some(planned) = states.next().filter(|_| trust::vouches(&self.request.tpm)) else {
+            return Ok(());
+        };
+        let device = self.attach(&planned, false)?;
+        let mounted = self.mount(&device, "rw", Role::State)?;
+        let store = Store::new(mounted.path());
+        Ok(trust::renew_floor(&store, &self.request.tpm)?)
+    }
+
+    fn mount(
+        &self,
+        device: &LoopDevice,
+        options: &str,
+        role: Role,
+    ) -> Result<DetachedMount, InstallError> {
+        let scratch = self.payload.directory.path();
+        DetachedMount::new(device.path(), "ext4", options, scratch).map_err(|source| {
+            InstallError::Mount {
+                name: role.name().to_owned(),
+                device: self.request.device.clone(),
+                source: Box::new(source),
+            }
+        })
+    }
+
     /// What was at the beginnings and ends of the new partitions must not be taken for theirs.
     fn clear_superblocks(&self, disk: &ClaimedDisk) -> Result<(), InstallError> {
         for planned in self.plan.partitions() {
@@ -173,16 +204,7 @@ impl<'w> Writer<'w> {
             return Ok(());
         };
         let device = self.attach(&planned, true)?;
-        let scratch = self.payload.directory.path();
-        let name = role.name();
-        let mounted =
-            DetachedMount::new(device.path(), "ext4", "ro", scratch).map_err(|source| {
-                InstallError::Mount {
-                    name: name.to_owned(),
-                    device: self.request.device.clone(),
-                    source: Box::new(source),
-                }
-            })?;
+        let mounted = self.mount(&device, "ro", role)?;
         let store = Store::new(mounted.path());
         let id = &self.payload.snapshot.id;
         deploy::read_back(&store, id, role.label().unwrap_or_default())?;

@@ -8,6 +8,7 @@ use crate::build::sizes::Role;
 use crate::deploy;
 use crate::hooks::Hooks;
 use crate::machine::BootRecord;
+use crate::trust;
 use cos_disk::gpt::{Partition, types};
 use cos_disk::grub_bios::{self, GrubImages};
 use cos_disk::live::{ClaimedDisk, Content, Survey, SurveyedPartition, WholeContent};
@@ -222,8 +223,12 @@ pub(super) fn write(
         step(monitor, &format!("switch {}", role.name()), || {
             let mounted = existing.mount(role, request, scratch, false)?;
             let id = &payload.snapshot.id;
-            deploy::commit(&Store::new(mounted.path()), &BootRecord::default(), id)
-                .map_err(InstallError::from)
+            let store = Store::new(mounted.path());
+            deploy::commit(&store, &BootRecord::default(), id)?;
+            if role == Role::State {
+                trust::renew_floor(&store, &request.tpm)?;
+            }
+            Ok::<_, InstallError>(())
         })?;
     }
     step(monitor, "write the boot loader", || {

@@ -52,6 +52,8 @@ pub struct InstallRequest {
     pub firmware: Firmware,
     /// Whether this machine was started by UEFI.
     pub has_uefi: bool,
+    /// Where the machine's TPM is, if it has one.
+    pub tpm: PathBuf,
     /// Take the partitions that are there.
     pub no_format: bool,
     /// Overwrite what is there; take a file for a disk.

@@ -71,6 +71,8 @@ pub struct Places {
     pub run: PathBuf,
     /// The lock of operations.
     pub lock: PathBuf,
+    /// The TPM, on machines that have one: the kernel's device, or the socket of one in software.
+    pub tpm: PathBuf,
 }
 
 impl Default for Places {
@@ -78,6 +80,8 @@ impl Default for Places {
         Self {
             run: "/run/cos".into(),
             lock: "/run/cos/lock".into(),
+            // Only a TPM 2.0 has it.
+            tpm: "/dev/tpmrm0".into(),
         }
     }
 }

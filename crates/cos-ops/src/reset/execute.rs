@@ -11,7 +11,7 @@ use cos_disk::ext4::{self, Ext4Content, Ext4Entry, Ext4Options, Ext4Tools};
 use cos_disk::live::{FileSystem, Maker, claim};
 use cos_disk::{Source, sparse};
 use cos_events::{Monitor, Task};
-use cos_store::{Action, Store, VERSION_FLOOR};
+use cos_store::{Action, Store, VERSION_FLOOR, VersionFloor};
 use cos_sys::probe::{self, label_on};
 use fs_err::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ pub(super) fn run(
         step(monitor, "write COS_STATE", || {
             let mut entries = payload.files.iter().cloned().map(entry).collect::<Vec<_>>();
             // At no moment is there a machine that may go back.
-            entries.extend(prepared.new_floor().as_deref().map(floor));
+            entries.extend(floor(&prepared.new_floor(&request.tpm)));
             format(&tools, state, "COS_STATE", payload, &entries)
         })?;
     }
@@ -74,7 +74,7 @@ pub(super) fn run(
     let mounted = mount(state, "ext4", "rw", scratch)?;
     let store = Store::new(mounted.path());
     deploy::write(&store, payload, "COS_STATE", monitor)?;
-    mend_floor(&store, prepared)?;
+    mend_floor(&store, request, prepared)?;
     hooks
         .after()
         .map_err(|source| deploy::hook("after", Action::Reset, "", source))?;
@@ -97,26 +97,28 @@ pub(super) fn run(
     Ok(())
 }
 
-/// Notes the floor of a machine where it was lost. Nothing is deployed unasked while it is damaged.
-fn mend_floor(store: &Store, prepared: &Prepared) -> Result<(), ResetError> {
+/// Notes the floor of a machine where it was lost. Nothing is deployed unasked while it is.
+fn mend_floor(
+    store: &Store,
+    request: &ResetRequest,
+    prepared: &Prepared,
+) -> Result<(), ResetError> {
     let is_kept = matches!(prepared.fate, Fate::Kept { .. });
-    if !is_kept || prepared.floor.lost().is_none() {
-        return Ok(());
+    if is_kept && prepared.floor.lost().is_some() {
+        let mended = store.set_floor(&prepared.new_floor(&request.tpm));
+        mended.map_err(DeployError::from)?;
     }
-    let mended = match prepared.new_floor() {
-        Some(version) => store.set_version_floor(&version),
-        None => store.clear_version_floor(),
-    };
-    Ok(mended.map_err(DeployError::from)?)
+    Ok(())
 }
 
 /// The note of the floor, as a file of a new file system.
-fn floor(version: &str) -> Ext4Entry {
-    Ext4Entry {
+fn floor(floor: &VersionFloor) -> Option<Ext4Entry> {
+    let text = floor.to_text()?;
+    Some(Ext4Entry {
         path: VERSION_FLOOR.to_owned(),
         mode: 0o644,
-        content: Ext4Content::File(Source::Bytes(format!("{version}\n").into_bytes())),
-    }
+        content: Ext4Content::File(Source::Bytes(text.into_bytes())),
+    })
 }
 
 fn entry(file: PlacedFile) -> Ext4Entry {

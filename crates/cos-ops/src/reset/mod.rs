@@ -17,13 +17,13 @@ use crate::deploy::{self, DeployError, SnapshotSource};
 use crate::error::chain;
 use crate::hooks::{Hooks, NoHooks};
 use crate::machine::Mode;
-use crate::trust::{Floor, FloorQuestion};
+use crate::trust::{self, Floor, FloorQuestion};
 use cos_events::{Monitor, warn};
-use cos_store::{Action, Snapshot, Store};
+use cos_store::{Action, Snapshot, Store, VersionFloor};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to reset, and to what.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct ResetRequest {
     pub partitions: ResetPartitions,
     /// Whether the image may be of a lower version than one that was good here.
     pub allow_downgrade: bool,
+    /// Where the machine's TPM is, if it has one.
+    pub tpm: PathBuf,
     /// Make COS_PERSISTENT anew.
     pub persistent: bool,
     /// Make COS_OEM anew.
@@ -119,7 +121,7 @@ impl fmt::Display for ResetResult {
 
 /// What is said of a floor that is lost.
 fn anew(reason: &str) -> String {
-    format!("made anew, as it cannot be read ({reason})")
+    format!("made anew, as it cannot be believed ({reason})")
 }
 
 struct Prepared {
@@ -130,9 +132,9 @@ struct Prepared {
 
 impl Prepared {
     /// The version floor of the machine that was reset.
-    fn new_floor(&self) -> Option<String> {
+    fn new_floor(&self, tpm: &Path) -> VersionFloor {
         let version = self.payload.snapshot.image_version.as_deref();
-        self.floor.after_reset(version)
+        trust::floor_in_step(tpm, self.floor.after_reset(version).as_deref())
     }
 }
 
@@ -213,7 +215,7 @@ fn prepare(
         hooks,
         monitor,
     )?;
-    let (floor, fate) = fate(request, &payload)?;
+    let (floor, fate) = fate(request, &payload, monitor)?;
     Ok(Prepared {
         payload,
         floor,
@@ -222,7 +224,11 @@ fn prepare(
 }
 
 /// Looks at COS_STATE as it is.
-fn fate(request: &ResetRequest, payload: &Payload) -> Result<(Floor, Fate), ResetError> {
+fn fate(
+    request: &ResetRequest,
+    payload: &Payload,
+    monitor: &dyn Monitor,
+) -> Result<(Floor, Fate), ResetError> {
     let scratch = payload.directory.path();
     let mounted = match partitions::mount(&request.partitions.state, "ext4", "ro", scratch) {
         Ok(mounted) => mounted,
@@ -233,10 +239,11 @@ fn fate(request: &ResetRequest, payload: &Payload) -> Result<(Floor, Fate), Rese
         }
     };
     let store = Store::new(mounted.path());
-    let floor = Floor::of(&store);
-    // A floor that nobody knows must not keep the machine from being made whole.
-    if floor.lost().is_none() {
-        refuse_downgrade(request, payload, &store)?;
+    let floor = Floor::of(&store, &request.tpm);
+    // A floor that nobody knows must not keep the machine from being made whole. One that was set back is the
+    // work of somebody, who may wait for an image.
+    if let Floor::Known(_) | Floor::Doubted(_) = floor {
+        refuse_downgrade(request, payload, &store, monitor)?;
     }
     let free = deploy::free_bytes(mounted.path()).unwrap_or(0);
     let fate = fate_of(&store, &floor, payload, free);
@@ -248,19 +255,21 @@ fn refuse_downgrade(
     request: &ResetRequest,
     payload: &Payload,
     store: &Store,
+    monitor: &dyn Monitor,
 ) -> Result<(), ResetError> {
     let SnapshotSource::Image(_) = &request.source else {
         return Ok(());
     };
     let snapshot = &payload.snapshot;
     let version = snapshot.image_version.as_deref();
-    let version = version.and_then(crate::trust::parse_version);
+    let version = version.and_then(trust::parse_version);
     let question = FloorQuestion {
         image: &snapshot.source,
         version: version.as_ref(),
         allow_downgrade: request.allow_downgrade,
+        tpm: &request.tpm,
     };
-    let asked = question.ask(store);
+    let asked = question.ask(store, monitor);
     asked.map_err(|error| DeployError::from(error).into())
 }
 

@@ -1,10 +1,12 @@
 //! Finding out.
 
 use super::{
-    Fallback, Health, Running, SnapshotStatus, StageStatus, Standing, Status, Usage, VERSION,
+    Fallback, FloorPlace, FloorStatus, Health, Running, SnapshotStatus, StageStatus, Standing,
+    Status, Usage, VERSION,
 };
 use crate::OpsError;
 use crate::machine::{Access, LOADER_LABEL, Machine, MachineError, Mode};
+use crate::trust::{FloorKeeper, Standing as FloorStanding};
 use cos_boot::{Attempts, BootState, Choice, decide};
 use cos_store::{SnapshotId, Store};
 use serde::Deserialize;
@@ -31,10 +33,12 @@ pub fn status(machine: &Machine) -> Result<Status, OpsError> {
         _ => Some(machine.state(Access::Read)),
     };
     let mut system = System::default();
+    let mut version_floor = None;
     match &state {
         None => {}
         Some(Ok(mounted)) => {
             disk.extend(usage("COS_STATE", mounted.store().root()));
+            version_floor = floor(machine, mounted.store(), &mut problems);
             match System::read(machine, mounted.store()) {
                 Ok(read) => system = read,
                 Err(error) => problems.push(crate::error::chain(&error)),
@@ -63,6 +67,7 @@ pub fn status(machine: &Machine) -> Result<Status, OpsError> {
         staged: system.staged,
         recovery,
         fallback,
+        version_floor,
         health,
         disk,
         stages,
@@ -210,6 +215,22 @@ fn lost_loader(machine: &Machine) -> Option<String> {
              (COS_PERSISTENT can be copied before)"
         )),
         _ => None,
+    }
+}
+
+/// The version floor, and who vouches for it.
+fn floor(machine: &Machine, store: &Store, problems: &mut Vec<String>) -> Option<FloorStatus> {
+    let mut keeper = FloorKeeper::open(store, &machine.places.tpm);
+    let place = match keeper.standing() {
+        Ok(FloorStanding::Sealed { .. }) => FloorPlace::Tpm,
+        _ => FloorPlace::File,
+    };
+    match keeper.believed() {
+        Ok(version) => version.map(|version| FloorStatus { version, place }),
+        Err(error) => {
+            problems.push(crate::error::chain(&error));
+            None
+        }
     }
 }
 

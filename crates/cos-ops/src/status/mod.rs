@@ -39,6 +39,9 @@ pub struct Status {
     /// Why the machine does not run its active snapshot, when it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Fallback>,
+    /// The version below which nothing is deployed unasked, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_floor: Option<FloorStatus>,
     /// What the health checks of this boot said; absent until they have run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
@@ -133,6 +136,26 @@ pub struct Fallback {
     pub reason: String,
     /// The end of the journal of its last boot.
     pub journal: Vec<String>,
+}
+
+/// A version floor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FloorStatus {
+    /// The version.
+    pub version: String,
+    /// Where it is kept.
+    pub place: FloorPlace,
+}
+
+/// Where a version floor is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FloorPlace {
+    /// In a file on COS_STATE.
+    File,
+    /// In that file, and the TPM vouches for it.
+    Tpm,
 }
 
 /// What health checks said.

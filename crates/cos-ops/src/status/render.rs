@@ -1,6 +1,6 @@
 //! The screen.
 
-use super::{SnapshotStatus, Standing, Status};
+use super::{FloorPlace, FloorStatus, SnapshotStatus, Standing, Status};
 use crate::build::sizes::Bytes;
 use crate::machine::Mode;
 use std::fmt;
@@ -38,6 +38,9 @@ impl fmt::Display for Status {
         if let Some(snapshot) = &self.recovery {
             write_snapshot(f, "recovery", snapshot)?;
         }
+        if let Some(floor) = &self.version_floor {
+            writeln!(f, "floor      {floor}")?;
+        }
         for usage in &self.disk {
             let (free, size) = (Bytes(usage.free).to_string(), Bytes(usage.size).to_string());
             writeln!(f, "space      {:<14} {free} of {size} free", usage.name)?;
@@ -65,6 +68,16 @@ impl fmt::Display for Status {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for FloorStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match self.place {
+            FloorPlace::File => "",
+            FloorPlace::Tpm => ", in step with the TPM",
+        };
+        write!(f, "version {}{place}", self.version)
     }
 }
 

@@ -5,10 +5,14 @@
 //! what was judged: a registry that answers differently each time gains nothing.
 
 mod floor;
+mod keeper;
 mod sign;
+mod tpm_counter;
 mod verify;
 
-pub(crate) use floor::{Floor, FloorQuestion, raise as raise_floor};
+pub(crate) use floor::{Floor, FloorQuestion, raise as raise_floor, renew as renew_floor};
+pub use keeper::{FloorError, SetBack};
+pub(crate) use keeper::{FloorKeeper, Standing, in_step as floor_in_step, vouches};
 pub(crate) use sign::sign_digest;
 pub use sign::{SignFormat, SignRequest, SignResult, generate_key, sign};
 pub use verify::{LookedAt, Verification, verify};

@@ -238,7 +238,7 @@ impl Upgrade<'_> {
     }
 
     fn question<'q>(
-        &self,
+        &'q self,
         image: &'q str,
         version: Option<&'q semver::Version>,
     ) -> FloorQuestion<'q> {
@@ -246,6 +246,7 @@ impl Upgrade<'_> {
             image,
             version,
             allow_downgrade: self.request.allow_downgrade,
+            tpm: &self.machine.places.tpm,
         }
     }
 
@@ -253,8 +254,8 @@ impl Upgrade<'_> {
     /// reset to.
     fn ask_floor(&self, store: &Store, question: &FloorQuestion<'_>) -> Result<(), OpsError> {
         match self.request.target {
-            Target::System => question.ask(store),
-            Target::Recovery => question.ask(&self.machine.own_store()),
+            Target::System => question.ask(store, self.monitor),
+            Target::Recovery => question.ask(&self.machine.own_store(), self.monitor),
         }
     }
 

@@ -12,9 +12,11 @@ use cos_config::Config;
 use cos_events::{Monitor, Silent};
 use cos_image::{Options, Platform, PlatformChoice};
 use cos_ops::OpsError;
+use cos_ops::assess::{Marked, mark_good};
 use cos_ops::hooks::{Hooks, NoHooks};
 use cos_ops::machine::{BootReport, Machine, Mode, Places};
 use cos_ops::root::convert::{CompressionChoice, ImageRequest};
+use cos_ops::status::{Status, status};
 use cos_ops::trust::Gate;
 use cos_ops::upgrade::{Extent, Target, UpgradeRequest, UpgradeResult, Wanted, upgrade};
 use cos_store::{SnapshotId, Store};
@@ -116,6 +118,7 @@ impl Machinery {
         let places = Places {
             run: directory.path().join("run"),
             lock: directory.path().join("lock"),
+            tpm: directory.path().join("tpm"),
         };
         let disk = directory.path().join("state.img");
         fs_err::File::create(&disk).unwrap().set_len(size).unwrap();
@@ -243,6 +246,32 @@ impl Machinery {
         let source = format!("{}/me/os:v1", self.server.authority);
         let request = self.request(extent, &source);
         upgrade(&request, &self.machine, &Config::default(), hooks, monitor)
+    }
+
+    /// The machine runs this version of its image, and the boot is good.
+    pub(crate) fn good_boot(&self, version: &str) -> Marked {
+        self.writable();
+        let (store, id) = (self.store(), &self.machine.boot.snapshot);
+        let mut snapshot = store.metadata(id).unwrap();
+        snapshot.image_version = Some(version.to_owned());
+        let path = store.directory(id).join("snapshot.yaml");
+        fs_err::write(path, snapshot.to_yaml().unwrap()).unwrap();
+        mark_good(&self.machine).unwrap()
+    }
+
+    /// What `cos status` says.
+    pub(crate) fn status(&self) -> Status {
+        status(&self.machine).unwrap()
+    }
+
+    /// A file of COS_STATE becomes another, or goes, behind the back of every operation.
+    pub(crate) fn put(&self, name: &str, bytes: Option<&[u8]>) {
+        self.writable();
+        let path = self.places.source().join(name);
+        match bytes {
+            Some(bytes) => fs_err::write(path, bytes).unwrap(),
+            None => fs_err::remove_file(path).unwrap(),
+        }
     }
 
     /// From now on temporary data goes to another file system, as it does to COS_PERSISTENT.

@@ -85,6 +85,7 @@ impl Bench {
             cloud_configs: Vec::new(),
             firmware: Firmware::Auto,
             has_uefi: true,
+            tpm: self.path("tpm"),
             no_format: false,
             force: false,
             temp_dir: self.directory.path().to_owned(),

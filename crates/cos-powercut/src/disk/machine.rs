@@ -91,6 +91,7 @@ impl Images {
             cloud_configs: Vec::new(),
             firmware: Firmware::Auto,
             has_uefi: true,
+            tpm: self.directory.path().join("tpm"),
             no_format: false,
             force,
             temp_dir: self.directory.path().to_owned(),
@@ -132,6 +133,7 @@ impl<'r> Running<'r> {
         let places = Places {
             run: directory.path().join("run"),
             lock: directory.path().join("lock"),
+            tpm: directory.path().join("tpm"),
         };
         let node = disk.partition(role.number());
         mount_at(&node, &places.source(), "ro")?;
@@ -213,6 +215,7 @@ impl<'r> Running<'r> {
             persistent: wipe == Wipe::Data,
             oem: wipe == Wipe::Data,
             allow_downgrade: false,
+            tpm: self.machine.places.tpm.clone(),
             temp_dir: self.directory.path().to_owned(),
             search_path: None,
             now: NOW,
@@ -295,6 +298,7 @@ pub fn upgrade_at(run: &Path, tree: &Path) -> Result<()> {
     let places = Places {
         run: run.to_owned(),
         lock: run.join("lock"),
+        tpm: run.join("tpm"),
     };
     let snapshot = Store::new(places.source()).state()?.active;
     let machine = Machine {

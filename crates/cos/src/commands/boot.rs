@@ -54,7 +54,7 @@ fn assess(
 fn good(renderer: &Renderer) -> Result<ExitCode, Failure> {
     let marked = assess::mark_good(&machine()?)?;
     if let Some(problem) = &marked.floor_problem {
-        warn(renderer, format!("the version is not noted: {problem}"));
+        warn(renderer, format!("version floor: {problem}"));
     }
     let text = if marked.proven {
         format!(

@@ -16,7 +16,7 @@ use cos_ops::install::config::{ExtraPartition, InstallConfig};
 use cos_ops::install::{
     Firmware, InstallError, InstallRequest, disks, documents, install as execute, plan_install,
 };
-use cos_ops::machine::{Machine, Mode};
+use cos_ops::machine::{Machine, Mode, Places};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -95,6 +95,7 @@ fn request(
             .map(|source| documents::read(source, &http, renderer))
             .collect::<Result<_, _>>()?,
         has_uefi: Path::new(UEFI).exists(),
+        tpm: Places::default().tpm,
         no_format,
         force: arguments.force || config.force,
         temp_dir: arguments.image.temp_dir.clone(),

@@ -35,6 +35,7 @@ pub(crate) fn reset(
         source,
         partitions,
         allow_downgrade: arguments.allow_downgrade,
+        tpm: running.places.tpm,
         persistent: arguments.persistent,
         oem: arguments.oem,
         temp_dir: arguments.image.temp_dir.clone(),

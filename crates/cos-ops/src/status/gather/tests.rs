@@ -14,6 +14,7 @@ fn machine(run: &Path) -> Machine {
     let places = Places {
         run: run.to_owned(),
         lock: run.join("lock"),
+        tpm: run.join("tpm"),
     };
     let store = Store::new(places.source());
     for digit in ['a', 'b'] {
