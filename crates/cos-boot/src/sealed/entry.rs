@@ -120,6 +120,7 @@ pub fn entry_program(text: &[u8]) -> Option<String> {
         .strip_prefix('/')?
         .strip_prefix(SEALED_PROGRAMS_DIRECTORY)?;
     let name = name.strip_prefix('/')?;
-    let is_whole = text.ends_with('\n') && !name.contains('/') && name.ends_with(".efi");
+    let stem = name.strip_suffix(".efi")?;
+    let is_whole = text.ends_with('\n') && !stem.contains('/');
     is_whole.then(|| name.to_owned())
 }

@@ -118,9 +118,12 @@ impl BootRecord {
 fn once() -> Result<Option<Once>, SealedError> {
     let entry = Firmware::default().once()?;
     let entry = entry.as_deref().and_then(SealedEntry::parse);
-    Ok(entry.map(|entry| match entry.is_recovery() {
-        true => Once::Recovery,
-        false => Once::Snapshot(entry.snapshot),
+    Ok(entry.map(|entry| {
+        if entry.is_recovery() {
+            Once::Recovery
+        } else {
+            Once::Snapshot(entry.snapshot)
+        }
     }))
 }
 

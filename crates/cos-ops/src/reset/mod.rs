@@ -26,6 +26,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// What to reset, and to what.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own, or a fact of the machine"
+)]
 #[derive(Debug, Clone)]
 pub struct ResetRequest {
     /// Which system runs.

@@ -48,12 +48,13 @@ impl Firmware {
     }
 
     /// The content of a variable; `None` where there is no such.
-    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, SealedError> {
+    fn read(&self, name: &str, namespace: &str) -> Result<Option<Vec<u8>>, SealedError> {
+        let path = self.path(name, namespace);
         let failed = |source| SealedError::Variable {
-            path: path.to_owned(),
+            path: path.clone(),
             source,
         };
-        let file = match File::open(path) {
+        let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
@@ -67,12 +68,12 @@ impl Firmware {
 
     /// A database of keys, as the firmware keeps it: `db` or `dbx`.
     pub(crate) fn database(&self, name: &str) -> Result<Option<Vec<u8>>, SealedError> {
-        self.read(&self.path(name, DATABASES))
+        self.read(name, DATABASES)
     }
 
     /// The id of the entry that boots once.
     pub(crate) fn once(&self) -> Result<Option<String>, SealedError> {
-        let bytes = self.read(&self.path(ONCE, LOADER))?;
+        let bytes = self.read(ONCE, LOADER)?;
         Ok(bytes.map(|bytes| text(&bytes)).filter(|id| !id.is_empty()))
     }
 

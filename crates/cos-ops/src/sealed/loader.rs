@@ -213,7 +213,7 @@ mod tests {
                 let (path, digest) = self.program(&entry.snapshot);
                 self.loader.place(&path, &digest, &plan.programs)?;
             }
-            self.loader.carry_out(&plan, |entry| entry.id())
+            self.loader.carry_out(&plan, SealedEntry::id)
         }
 
         fn names(&self, directory: &str) -> Vec<String> {
