@@ -16,8 +16,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// What the initrd says when it has mounted the root, and when it refuses to.
-pub(super) const READY: &str =
-    r"cos-init: (\w+ snapshot [0-9a-f]+ is ready|the boot stops here)";
+pub(super) const READY: &str = r"cos-init: (\w+ snapshot [0-9a-f]+ is ready|the boot stops here)";
 /// What of a root image is lost for the check to be checked.
 const SECTOR: [u8; 512] = [0x5a; 512];
 
