@@ -141,9 +141,17 @@ impl<'h> DiskHistory<'h> {
         self.known.remember_disk(&self.recorder.disk())
     }
 
-    /// Something else that may boot before the first operation.
+    /// Something else that may boot before the first operation. Its recovery system may outlive the operation: the
+    /// boot loader sees it until somebody mounts COS_RECOVERY, which replays the journal.
     pub(super) fn may_boot(&mut self, view: DiskView) {
         if let Some(first) = self.operations.first_mut() {
+            let kept: Vec<DiskView> = first
+                .after
+                .iter()
+                .map(|after| after.with_recovery_of(&view))
+                .filter(|kept| !first.after.contains(kept))
+                .collect();
+            first.after.extend(kept);
             first.before.push(view);
         }
     }

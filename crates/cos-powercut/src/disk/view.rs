@@ -100,6 +100,18 @@ impl DiskView {
         self.with_view(|view| View::of(&state(view), &Attempts::default()))
     }
 
+    /// The same disk with another one's recovery system.
+    #[must_use]
+    pub fn with_recovery_of(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Deployed { state, .. }, Self::Deployed { recovery, .. }) => Self::Deployed {
+                state: state.clone(),
+                recovery: recovery.clone(),
+            },
+            _ => self.clone(),
+        }
+    }
+
     /// The same disk with something else seen on COS_STATE.
     #[must_use]
     pub fn with_view(&self, change: impl FnOnce(&View) -> View) -> Self {
