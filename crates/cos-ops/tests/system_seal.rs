@@ -326,7 +326,7 @@ fn whoever_stops_it_leaves_nothing_behind() {
     let Some(bench) = Bench::start("whoever_stops_it_leaves_nothing_behind") else {
         return;
     };
-    for at in ["hash system.efi", "send system.efi", "send root.img"] {
+    for at in ["sign the system", "send system.efi", "send root.img"] {
         let request = SealRequest {
             with_root: true,
             ..bench.request(Some("ours"), NOW)

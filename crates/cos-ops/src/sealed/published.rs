@@ -37,17 +37,17 @@ pub struct Published {
 }
 
 impl Published {
-    /// The newest one beside an image that may be used.
+    /// All of them beside an image, as [`Published::all`] finds them.
     pub fn of(
         image: &Trusted,
         options: &Options,
         gate: &Gate,
         monitor: &dyn Monitor,
-    ) -> Result<Self, OpsError> {
+    ) -> Result<Vec<Self>, OpsError> {
         let resolved = image.resolved();
         match (resolved.source(), resolved.digest()) {
             (Source::Registry(reference), Some(digest)) => {
-                Self::find(reference, digest, options, gate, monitor)
+                Self::all(reference, digest, options, gate, monitor)
             }
             (source, _) => Err(not_sealed(source).into()),
         }

@@ -9,7 +9,7 @@ use crate::trust::{Gate, Trusted};
 use cos_boot::{KernelArguments, sealed_command_line};
 use cos_efi::{Image, Uki, verify};
 use cos_events::{Monitor, warn};
-use cos_image::{Options, Source};
+use cos_image::Options;
 use cos_store::{FileDigest, PROGRAM, ROOT_IMAGE, Snapshot};
 use cos_verity::RootHash;
 use sha2::{Digest as _, Sha256};
@@ -29,17 +29,7 @@ impl Seals {
         gate: &Gate,
         monitor: &dyn Monitor,
     ) -> Result<Self, OpsError> {
-        let resolved = image.resolved();
-        match (resolved.source(), resolved.digest()) {
-            (Source::Registry(reference), Some(digest)) => {
-                let found = Published::all(reference, digest, options, gate, monitor)?;
-                Ok(Self(found))
-            }
-            (source, _) => Err(SealedError::NotSealed {
-                image: source.to_string(),
-            }
-            .into()),
-        }
+        Published::of(image, options, gate, monitor).map(Self)
     }
 
     /// The same for a machine that boots what is not sealed too: there, who can write to the registry could
