@@ -1,8 +1,8 @@
 //! Power cuts in a whole machine: one that QEMU runs from its firmware on, with GRUB, kernel and initrd of its own.
 //!
 //! A machine is recorded from its first boot through growth, a signed upgrade from a registry, its reboot and the end
-//! of its trial ([`life`]). States of that disk are judged like all others, and some of them are started, by BIOS and
-//! by UEFI: the initrd must mount the root that GRUB's rule wants ([`boot`]). Every sixth goes all the way: a login,
+//! of its trial (`life`). States of that disk are judged like all others, and some of them are started, by BIOS and
+//! by UEFI: the initrd must mount the root that GRUB's rule wants (`boot`). Every sixth goes all the way: a login,
 //! data that is there, and another upgrade.
 
 mod boot;
