@@ -5,10 +5,14 @@
     reason = "a test fails by panicking"
 )]
 
+mod common;
 #[path = "common/machinery.rs"]
 mod machinery;
 
+use cos_events::Silent;
+use cos_ops::deploy::{DeployError, SnapshotSource};
 use cos_ops::hooks::NoHooks;
+use cos_ops::install::{InstallError, plan_install};
 use cos_ops::sealed::{ARTIFACT_TYPE, SealedError, Statement, StatementFile};
 use cos_ops::upgrade::{Extent, Outcome};
 use cos_ops::{ErrorKind, OpsError};
@@ -200,4 +204,34 @@ fn what_seals_an_image_and_cannot_be_used_is_told_where_it_need_not_be() {
     };
     publish(&machinery, &about_another, &root);
     assert_eq!(upgraded(&machinery), snapshot.id);
+}
+
+#[test]
+fn what_is_installed_is_held_against_the_statement_too() {
+    if !require_root("what_is_installed_is_held_against_the_statement_too") {
+        return;
+    }
+    let machinery = Machinery::start(SIZE);
+    let (snapshot, root) = learn(&machinery);
+    let bench = common::Bench::new();
+    let mut request = bench.request(&bench.disk_file("disk.img", 3 * common::GIB));
+    request.force = true;
+    request.source = SnapshotSource::Image(Box::new(machinery.image()));
+    let good = statement(&machinery, &snapshot);
+    publish(&machinery, &good, &root);
+    let planned = plan_install(&request, &Silent).unwrap();
+    assert_eq!(planned.snapshot.root_hash, snapshot.root_hash);
+    let wrong = Statement {
+        root_hash: "1".repeat(64),
+        ..good
+    };
+    publish(&machinery, &wrong, &root);
+    let error = plan_install(&request, &Silent).unwrap_err();
+    let InstallError::Deploy(DeployError::Ops(OpsError::Sealed(why))) = error else {
+        panic!("{error}");
+    };
+    assert!(
+        matches!(why, SealedError::Differs { what: "root image" }),
+        "{why}"
+    );
 }

@@ -3,10 +3,11 @@
 use crate::OpsError;
 use crate::identity::Identity;
 use crate::root::boot_files::BootFiles;
-use crate::root::convert::{ImageRequest, Loaded, load};
+use crate::root::convert::{ImageRequest, Loaded, load_trusted};
 pub(crate) use crate::root::snapshot::create;
 use crate::root::snapshot::{Described, boot_config, renew_id, replace_root, write_snapshot};
-use crate::sealed::{self, SealingKeys};
+use crate::sealed::{self, Seal, SealingKeys, Seals};
+use crate::trust::{self, Trusted};
 use cos_boot::{
     ATTEMPT_ENVIRONMENT, Attempts, BOOT_ENVIRONMENT, BootState, KernelArguments,
     NEXT_BOOT_ENVIRONMENT, vendor_redirect,
@@ -153,9 +154,15 @@ impl Payload {
     ) -> Result<Self, OpsError> {
         let more = KernelArguments::new(&request.kernel_arguments)?;
         let directory = request.make_temp_dir()?;
-        let mut loaded = load(&request.image, directory.path(), monitor)?;
-        let choice = request.image.compression;
-        let boot = loaded.fitted_boot_files(choice, directory.path(), monitor)?;
+        let mut image = request.image.clone();
+        let trusted = trust::resolve(&image.source, &image.options, &image.gate, monitor)?;
+        let trusted = trusted.fresh()?;
+        let seal = seal(&trusted, &image, action, monitor)?;
+        if let Some(seal) = &seal {
+            image.compression = seal.compression(image.compression);
+        }
+        let mut loaded = load_trusted(trusted, &image, directory.path(), monitor)?;
+        let boot = loaded.fitted_boot_files(image.compression, directory.path(), monitor)?;
         let described = Described {
             source: request.image.source.to_string(),
             follows: None,
@@ -165,6 +172,9 @@ impl Payload {
         };
         let mut snapshot =
             write_snapshot(&mut loaded, &boot, described, directory.path(), monitor)?;
+        if let Some(seal) = &seal {
+            seal.hold(&mut snapshot, directory.path(), monitor)?;
+        }
         let (efi, bios) = match sealing {
             Some(keys) => {
                 let (files, program) =
@@ -224,6 +234,21 @@ impl Payload {
     pub(crate) fn sizes(&self) -> Vec<u64> {
         self.files.iter().map(|file| file.size).collect()
     }
+}
+
+/// What an image that is put onto a machine is held against. Media are what their builder makes of it.
+fn seal(
+    trusted: &Trusted,
+    image: &ImageRequest,
+    action: Action,
+    monitor: &dyn Monitor,
+) -> Result<Option<Seal>, OpsError> {
+    let is_held = matches!(action, Action::Install | Action::Reset) && image.overlays.is_empty();
+    if !is_held || !matches!(image.source, cos_image::Source::Registry(_)) {
+        return Ok(None);
+    }
+    let seals = Seals::find_any(trusted, &image.options, &image.gate, monitor)?;
+    Ok(seals.and_then(Seals::newest))
 }
 
 /// The files of a snapshot, and the boot state that names it.

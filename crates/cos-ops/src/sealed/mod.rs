@@ -8,6 +8,7 @@ mod loader;
 mod programs;
 mod publish;
 mod published;
+mod seals;
 mod statement;
 
 pub use error::SealedError;
@@ -19,3 +20,4 @@ pub use statement::{Statement, StatementError, StatementFile};
 pub(crate) use firmware::Firmware;
 pub(crate) use loader::Loader;
 pub(crate) use programs::{efi_files, entry_title};
+pub(crate) use seals::{Seal, Seals};

@@ -6,7 +6,6 @@
 
 mod download;
 mod follow;
-mod sealed;
 mod space;
 
 pub use crate::machine::Target;
@@ -18,13 +17,13 @@ use crate::hooks::{HookError, Hooks, RootImage};
 use crate::machine::{Access, BootRecord, Machine, MachineError, MountedStore};
 use crate::root::convert::{ImageRequest, load_trusted};
 use crate::root::snapshot::{Described, boot_config, replace_root, write_snapshot};
+use crate::sealed::{Seal, Seals};
 use crate::trust::{self, FloorQuestion, Gate, Trusted};
 use cos_boot::{BootState, KernelArguments, Tries};
 use cos_config::Config;
 use cos_events::{Monitor, Task, warn};
 use cos_image::Source;
 use cos_store::{Action, Draft, ROOT_IMAGE, Snapshot, SnapshotId, Store, verify_snapshot};
-use sealed::{Seal, Seals};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 

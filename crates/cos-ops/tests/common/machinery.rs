@@ -196,7 +196,8 @@ impl Machinery {
         self.machine.boot.snapshot = id;
     }
 
-    fn request(&self, extent: Extent, source: &str) -> UpgradeRequest {
+    /// The registry's image, and how it is read.
+    pub(crate) fn image(&self) -> ImageRequest {
         let platform = PlatformChoice::Prefer(Platform::linux(std::env::consts::ARCH));
         let mut options = Options::new(platform, self.directory.path());
         options
@@ -205,21 +206,27 @@ impl Machinery {
             .insert(self.server.authority.clone());
         options.registry.retries = self.retries;
         options.registry.backoff = Duration::from_millis(1);
+        ImageRequest {
+            source: format!("{}/me/os:v1", self.server.authority)
+                .parse()
+                .unwrap(),
+            overlays: Vec::new(),
+            gate: self.gate.clone(),
+            options,
+            compression: CompressionChoice::Auto,
+            threads: 1,
+            time: None,
+        }
+    }
+
+    fn request(&self, extent: Extent, source: &str) -> UpgradeRequest {
         UpgradeRequest {
             wanted: Wanted {
                 source: Some(source.parse().unwrap()),
                 version: None,
                 follow: false,
             },
-            image: ImageRequest {
-                source: "dir:/".parse().unwrap(),
-                overlays: Vec::new(),
-                gate: self.gate.clone(),
-                options,
-                compression: CompressionChoice::Auto,
-                threads: 1,
-                time: None,
-            },
+            image: self.image(),
             target: Target::System,
             extent,
             force: self.force,

@@ -1,10 +1,10 @@
-//! Upgrades to what somebody sealed: the statement beside the image is held against what is made of it here,
-//! and on a sealed machine nothing boots but the program published with it.
+//! Deploying what somebody sealed: the statement beside the image is held against what is made of it here, and
+//! on a sealed machine nothing boots but the program published with it.
 
+use super::{Firmware, Published, SealedError, Statement};
 use crate::OpsError;
 use crate::root::convert::CompressionChoice;
 use crate::root::snapshot::renew_id;
-use crate::sealed::{Firmware, Published, SealedError, Statement};
 use crate::trust::{Gate, Trusted};
 use cos_boot::{KernelArguments, sealed_command_line};
 use cos_efi::{Image, Uki, verify};
@@ -18,12 +18,12 @@ use std::path::Path;
 /// Sections of a program are padded to less than this, bytes.
 const MAX_PADDING: usize = 4096;
 
-/// What seals the image of an upgrade; the newest first, as one image may be sealed with several keys.
-pub(super) struct Seals(Vec<Published>);
+/// What seals an image; the newest first, as one image may be sealed with several keys.
+pub(crate) struct Seals(Vec<Published>);
 
 impl Seals {
     /// Those beside an image that the policy lets pass. None is an error.
-    pub(super) fn find(
+    pub(crate) fn find(
         image: &Trusted,
         options: &Options,
         gate: &Gate,
@@ -34,7 +34,7 @@ impl Seals {
 
     /// The same for a machine that boots what is not sealed too: there, who can write to the registry could
     /// as well remove what seals an image.
-    pub(super) fn find_any(
+    pub(crate) fn find_any(
         image: &Trusted,
         options: &Options,
         gate: &Gate,
@@ -58,7 +58,7 @@ impl Seals {
     /// Fetches the program that this machine's firmware runs into `directory`, before anything else is
     /// fetched. It encrypts data where those of this machine are `encrypted`, and not elsewhere: data that are
     /// there would be lost.
-    pub(super) fn fetch_program(
+    pub(crate) fn fetch_program(
         self,
         directory: &Path,
         encrypted: bool,
@@ -90,7 +90,7 @@ impl Seals {
     }
 
     /// The newest, for its statement alone.
-    pub(super) fn newest(self) -> Option<Seal> {
+    pub(crate) fn newest(self) -> Option<Seal> {
         let published = self.0.into_iter().next()?;
         Some(Seal {
             published,
@@ -100,7 +100,7 @@ impl Seals {
 }
 
 /// What seals the snapshot that is made.
-pub(super) struct Seal {
+pub(crate) struct Seal {
     published: Published,
     /// Its program is there, and is what boots the snapshot.
     boots: bool,
@@ -108,12 +108,12 @@ pub(super) struct Seal {
 
 impl Seal {
     /// Whether its program boots the snapshot.
-    pub(super) fn boots(&self) -> bool {
+    pub(crate) fn boots(&self) -> bool {
         self.boots
     }
 
     /// How the root image was compressed.
-    pub(super) fn compression(&self, otherwise: CompressionChoice) -> CompressionChoice {
+    pub(crate) fn compression(&self, otherwise: CompressionChoice) -> CompressionChoice {
         // It was read when the statement was.
         let stated = self.published.statement.compression();
         stated.unwrap_or(otherwise)
@@ -121,7 +121,7 @@ impl Seal {
 
     /// Holds the files of a snapshot against the statement. A root image that came out otherwise makes way
     /// for the published one, where there is one.
-    pub(super) fn hold(
+    pub(crate) fn hold(
         &self,
         snapshot: &mut Snapshot,
         directory: &Path,
@@ -165,7 +165,7 @@ impl Seal {
     }
 
     /// Makes a snapshot one that boots by the program.
-    pub(super) fn adopt(&self, snapshot: &mut Snapshot) -> Result<(), OpsError> {
+    pub(crate) fn adopt(&self, snapshot: &mut Snapshot) -> Result<(), OpsError> {
         let statement = &self.published.statement;
         let arguments = &statement.kernel_arguments;
         snapshot.kernel_arguments.clone_from(arguments);
